@@ -1,0 +1,56 @@
+"""What a usage costs at given prices. Pure, exact (`Decimal`), and the only place where tokens become money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from accounting.usage import Usage
+from catalog.entries import Prices
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """USD, split as OpenRouter's `cost_details` splits it."""
+
+    prompt: Decimal = ZERO
+    completion: Decimal = ZERO
+
+    @property
+    def total(self) -> Decimal:
+        return self.prompt + self.completion
+
+
+def cost(usage: Usage, prices: Prices) -> Cost:
+    """The cost of `usage` at `prices`, in USD.
+
+    Where a class has no price of its own it is charged as the class it belongs to: cached and audio input as `prompt`,
+    reasoning, audio and image output as `completion`. A published `internal_reasoning` of 0 means "no surcharge", so
+    reasoning is then charged as `completion` as well (openrouter.md 5.1).
+    """
+    known = prices.known
+    if not known:
+        return Cost()
+    prompt = known.get("prompt", ZERO)
+    completion = known.get("completion", ZERO)
+    charged_in = usage.prompt_uncached * prompt + known.get("request", ZERO)
+    if usage.cache_read:
+        charged_in += usage.cache_read * known.get("input_cache_read", prompt)
+    if usage.cache_write:
+        charged_in += usage.cache_write * known.get("input_cache_write", prompt)
+    if usage.cache_write_1h:
+        charged_in += usage.cache_write_1h * known.get("input_cache_write_1h", known.get("input_cache_write", prompt))
+    if usage.prompt_audio:
+        charged_in += usage.prompt_audio * known.get("audio", prompt)
+    charged_out = usage.completion_text * completion
+    if usage.reasoning:
+        charged_out += usage.reasoning * (known.get("internal_reasoning") or completion)
+    if usage.completion_audio:
+        charged_out += usage.completion_audio * known.get("audio_output", completion)
+    if usage.completion_image:
+        charged_out += usage.completion_image * known.get("image_output", completion)
+    if usage.web_searches:
+        charged_out += usage.web_searches * known.get("web_search", ZERO)
+    return Cost(charged_in, charged_out)

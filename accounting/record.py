@@ -1,0 +1,85 @@
+"""The record of one request, from its first byte to its journal line. Pure: field names are the columns of `api_logs`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One call of one adapter for a request. Milliseconds; `started_ms` counts from the request's start."""
+
+    adapter_id: int
+    provider: str
+    upstream_model: str
+    started_ms: int = 0
+    latency_ms: int = 0
+    ttft_ms: int | None = None
+    status: int | None = None
+    error_type: str | None = None
+    error: str | None = None
+    upstream_id: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: str = "0"
+
+
+@dataclass(slots=True)
+class Record:
+    """Everything that is kept of one request. Exactly one exists per request; `accounting.ledger.settle` makes it durable.
+
+    Times are epoch seconds (`timestamp`) and milliseconds; money is a decimal string in USD. `model_id` is the public id of
+    the model that answered or, where none did, the one asked for; `requested_model` is what the caller sent.
+    """
+
+    request_id: str
+    timestamp: float
+    endpoint: str = "chat"
+    model_id: str = ""
+    requested_model: str = ""
+    provider: str = ""
+    adapter_id: int | None = None
+    upstream_model: str = ""
+    upstream_id: str | None = None
+    api_key_id: int | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    status_code: int = 0
+    error: str | None = None
+    error_type: str | None = None
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    stream: bool = False
+    is_cancelled: bool = False
+    is_estimated: bool = False
+    latency_ms: int = 0
+    ttft_ms: int | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    total_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    audio_tokens: int = 0
+    image_tokens: int = 0
+    cost_usd: str = "0"
+    prices: dict[str, str] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    parameters: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    http_referer: str = ""
+    app_title: str = ""
+    user_agent: str = ""
+    prompt: str | None = None
+    response: str | None = None
+    prompt_hash: str | None = None
+    plan: list[dict[str, Any]] | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+
+
+COLUMNS = tuple(column.name for column in fields(Record))
+"""The columns of `api_logs`, in the order in which the writer inserts them."""

@@ -1,0 +1,52 @@
+"""How many tokens of which class a request used. Classes are disjoint: each token is in exactly one, so each is charged once.
+
+Pure. Dialects build a `Usage` from what their provider reports; `accounting.pricing` turns it into money.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one answer. `is_estimated`: the provider reported none, so they were counted here, roughly."""
+
+    prompt_uncached: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    prompt_audio: int = 0
+    completion_text: int = 0
+    reasoning: int = 0
+    completion_audio: int = 0
+    completion_image: int = 0
+    web_searches: int = 0
+    is_estimated: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All of the prompt, cached or not: what OpenRouter calls `prompt_tokens`."""
+        return self.prompt_uncached + self.cache_read + self.cache_write + self.cache_write_1h + self.prompt_audio
+
+    @property
+    def completion_tokens(self) -> int:
+        """All of the answer, reasoning included: what OpenRouter calls `completion_tokens`."""
+        return self.completion_text + self.reasoning + self.completion_audio + self.completion_image
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+CHARACTERS_PER_TOKEN = 4
+"""A rule of thumb for English, used only where a provider reports nothing."""
+
+
+def estimate(prompt_characters: int, completion_characters: int) -> Usage:
+    """A rough `Usage` from lengths in characters, marked as estimated."""
+    return Usage(
+        prompt_uncached=-(-prompt_characters // CHARACTERS_PER_TOKEN),
+        completion_text=-(-completion_characters // CHARACTERS_PER_TOKEN),
+        is_estimated=True,
+    )

@@ -1,0 +1,206 @@
+"""The catalogue as the request path sees it: frozen views of rows, with every `${VAR}` resolved.
+
+Pure: rows come in as plain values and the environment as an argument; nothing here knows Django.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<has_default>:-(?P<default>[^}]*))?\}")
+_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}")
+
+Lookup = Callable[[str], str | None]
+"""Gives the value of an environment variable, or None."""
+
+
+class DialectName(enum.StrEnum):
+    """The wire dialects that `completions.dialects` speaks."""
+
+    OPENAI = "openai"
+    GEMINI = "gemini"
+    ANTHROPIC = "anthropic"
+
+
+class ReasoningInput(enum.StrEnum):
+    """How an OpenAI-compatible provider is asked to reason."""
+
+    OPENROUTER = "reasoning"
+    EFFORT = "reasoning_effort"
+    THINKING = "thinking"
+    CHAT_TEMPLATE = "chat_template_kwargs"
+    NONE = "none"
+
+
+class ReasoningEcho(enum.StrEnum):
+    """What an OpenAI-compatible provider wants to see again of an earlier answer's reasoning."""
+
+    NOTHING = "nothing"
+    REASONING = "reasoning"
+    REASONING_CONTENT = "reasoning_content"
+    DETAILS = "reasoning_details"
+
+
+class Continuation(enum.StrEnum):
+    """How a provider is asked to go on with an assistant message that it has begun."""
+
+    NONE = "none"
+    VLLM = "continue_final_message"
+    DEEPSEEK = "prefix"
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """Where an OpenAI-compatible provider differs from OpenAI. Each is one field of the `Provider` row."""
+
+    auth_header: str = "Authorization"
+    api_version: str = ""
+    max_tokens_field: str = "max_tokens"
+    reasoning_input: ReasoningInput = ReasoningInput.EFFORT
+    reasoning_echo: ReasoningEcho = ReasoningEcho.NOTHING
+    accepts_stream_options: bool = True
+    accepts_developer_role: bool = False
+    accepts_content_parts: bool = True
+    accepts_null_content: bool = True
+    accepts_unknown_fields: bool = True
+    accepts_json_schema: bool = True
+    speaks_openrouter: bool = False
+    continuation: Continuation = Continuation.NONE
+
+
+class Unconfigured(Exception):
+    """A `${VAR}` without default is not set. `str()` is the reason as people read it."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(f"environment variable {variable} is not set")
+        self.variable = variable
+
+
+def resolve(text: str, lookup: Lookup) -> str:
+    """`text` with `${VAR}` and `${VAR:-default}` replaced. An empty variable counts as unset.
+
+    Raises `Unconfigured` naming the first variable that is unset and has no default.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        set_to = lookup(found["name"])
+        if set_to:
+            return set_to
+        if found["has_default"]:
+            return found["default"]
+        raise Unconfigured(found["name"])
+
+    return _VARIABLE.sub(value, text)
+
+
+def is_reference(text: str) -> bool:
+    """Whether `text` is exactly one `${NAME}` or `${NAME:-default}`: the only form in which a secret may be written."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """USD per token (per request, per image … where named so), `Decimal`, keyed as OpenRouter's `pricing`.
+
+    `known` holds only the keys that were given; a missing key falls back to its parent's price or to zero
+    (`accounting.pricing` has the rules).
+    """
+
+    known: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def parse(cls, pricing: Mapping[str, Any]) -> Prices:
+        """From strings such as {"prompt": "0.0000005"}. Raises `ArithmeticError` on what is no number."""
+        return cls(MappingProxyType({key: Decimal(str(value)) for key, value in pricing.items()}))
+
+    def get(self, key: str, default: Decimal = Decimal(0)) -> Decimal:
+        return self.known.get(key, default)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEntry:
+    """Where requests go. `base_url` is resolved and has no trailing slash; `api_keys` are references, never values."""
+
+    id: int
+    slug: str
+    name: str
+    dialect: DialectName
+    base_url: str
+    api_keys: tuple[str, ...]
+    is_local: bool
+    connect_timeout_s: float
+    first_byte_timeout_s: float
+    idle_timeout_s: float
+    total_timeout_s: float
+    extra_headers: Mapping[str, str]
+    quirks: Quirks = Quirks()
+    unconfigured: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterEntry:
+    """One model as one provider serves it. `unconfigured` says why it cannot be used now, None when it can."""
+
+    id: int
+    model_id: str
+    provider: ProviderEntry
+    upstream_model: str
+    is_enabled: bool
+    prices: Prices
+    context_length: int
+    max_output_length: int | None
+    quantization: str | None
+    supported_parameters: frozenset[str]
+    unconfigured: str | None
+
+    @property
+    def tag(self) -> str:
+        """OpenRouter's endpoint tag, by which a caller names exactly this adapter: `provider` or `provider/quantization`."""
+        return f"{self.provider.slug}/{self.quantization}" if self.quantization else self.provider.slug
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model that callers may name. `card` is its ready `/models` object (openrouter.md 5.1)."""
+
+    id: str
+    canonical_slug: str
+    name: str
+    aliases: tuple[str, ...]
+    adapters: tuple[AdapterEntry, ...]
+    input_modalities: frozenset[str]
+    output_modalities: frozenset[str]
+    card: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Every enabled model, findable by id, alias and canonical slug."""
+
+    models: tuple[ModelEntry, ...] = ()
+    by_name: Mapping[str, ModelEntry] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, models: Iterable[ModelEntry]) -> Catalogue:
+        listed = tuple(models)
+        by_name: dict[str, ModelEntry] = {}
+        for model in listed:
+            by_name.setdefault(model.canonical_slug, model)
+        for model in listed:
+            by_name.update(dict.fromkeys(model.aliases, model))
+        by_name.update({model.id: model for model in listed})
+        return cls(listed, MappingProxyType(by_name))
+
+    def find(self, name: str) -> ModelEntry | None:
+        return self.by_name.get(name) or self.by_name.get(name.lower())
+
+    def close_to(self, name: str, limit: int = 3) -> list[str]:
+        """Ids that look like `name`, best first: for the message of a 404."""
+        return difflib.get_close_matches(name[:200].lower(), list(self.by_name), n=limit, cutoff=0.5)

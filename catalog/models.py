@@ -1,0 +1,351 @@
+"""Rows of the catalogue: who serves (`Provider`), what is served (`LanguageModel`), and the two together (`Adapter`)."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from catalog.entries import Continuation, DialectName, ReasoningEcho, ReasoningInput, is_reference
+
+PRICE_KEYS = (
+    "prompt", "completion", "request", "image", "image_token", "image_output", "audio", "audio_output",
+    "input_audio_cache", "web_search", "internal_reasoning", "input_cache_read", "input_cache_write",
+    "input_cache_write_1h",
+)  # fmt: skip
+MODALITIES = ("text", "image", "file", "audio", "video", "embeddings")
+QUANTIZATIONS = (
+    "int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown",
+)  # fmt: skip
+
+model_id_validator = RegexValidator(
+    r"^[~A-Za-z0-9][\w.+~/-]*(:[\w.-]+)?$",
+    "Use letters, digits and . _ - + /, optionally one :variant at the end, e.g. acme/falcon-2 or acme/falcon-2:free.",
+)
+
+
+def validate_reference(value: str) -> None:
+    """A secret is written as the name of an environment variable, never as itself."""
+    if value and not is_reference(value):
+        raise ValidationError(
+            "Write the name of an environment variable, e.g. ${DEEPSEEK_API_KEY}; the key itself belongs in the "
+            "environment (or in a file named by DEEPSEEK_API_KEY_FILE), never in the database."
+        )
+
+
+def validate_references(values: object) -> None:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValidationError('Give a list of references, e.g. ["${KEY_A}", "${KEY_B}"].')
+    for value in values:
+        validate_reference(value)
+
+
+def validate_pricing(value: object) -> None:
+    """An object of OpenRouter price keys and decimal strings, USD per token."""
+    if not isinstance(value, dict):
+        raise ValidationError('Give an object, e.g. {"prompt": "0.0000005", "completion": "0.0000015"} (USD per token).')
+    for key, price in value.items():
+        if key not in PRICE_KEYS:
+            raise ValidationError(f"Unknown price {key!r}; known: {', '.join(PRICE_KEYS)}.")
+        try:
+            amount = Decimal(price) if isinstance(price, str) else None
+        except InvalidOperation:
+            amount = None
+        if amount is None or not amount.is_finite() or amount < 0:
+            raise ValidationError(
+                f'{key}: {price!r} is not a price; use a decimal string in USD per token, e.g. "0.000001".'
+            )
+        if key in ("prompt", "completion") and amount >= 1:
+            raise ValidationError(f"{key}: {price} USD per token looks like a price per million tokens; divide by 1000000.")
+
+
+def validate_modalities(value: object) -> None:
+    if not isinstance(value, list) or not value or not set(value) <= set(MODALITIES):
+        raise ValidationError(f'Give a list of {", ".join(MODALITIES)}, e.g. ["text", "image"].')
+
+
+def validate_words(value: object) -> None:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValidationError('Give a list of words, e.g. ["temperature", "tools"].')
+
+
+def validate_object(value: object) -> None:
+    if not isinstance(value, dict):
+        raise ValidationError("Give a JSON object, e.g. {}.")
+
+
+def text_only() -> list[str]:
+    return ["text"]
+
+
+class Provider(models.Model):
+    """A place that serves models: a local engine or a hosted API."""
+
+    slug = models.SlugField(
+        unique=True, help_text="By this callers name it in provider.order and provider.only, e.g. deepseek."
+    )
+    name = models.CharField(max_length=100, help_text="Shown to callers as `provider`, e.g. DeepSeek.")
+    dialect = models.CharField(
+        max_length=20,
+        choices=[(name.value, name.value) for name in DialectName],
+        default=DialectName.OPENAI.value,
+        help_text="How it is spoken to. Everything OpenAI-compatible is `openai`.",
+    )
+    base_url = models.CharField(
+        max_length=500,
+        help_text="Including the version path, e.g. https://api.deepseek.com/v1 or ${LOCAL_BASE_URL}.",
+    )
+    api_key = models.CharField(
+        max_length=200,
+        blank=True,
+        validators=[validate_reference],
+        help_text="Name of the environment variable that holds the key, as ${NAME}. Empty: no key is sent.",
+    )
+    api_keys = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_references],
+        help_text='More keys of the same account pool, as references: ["${KEY_2}", "${KEY_3}"].',
+    )
+    is_local = models.BooleanField(
+        "local engine",
+        default=False,
+        help_text="Runs on our own hardware: switched off by hard offload, health-checked.",
+    )
+    is_enabled = models.BooleanField("enabled", default=True)
+    connect_timeout_s = models.FloatField("connect timeout (s)", default=5, validators=[MinValueValidator(0.1)])
+    first_byte_timeout_s = models.FloatField(
+        "first byte timeout (s)",
+        default=60,
+        validators=[MinValueValidator(0.1)],
+        help_text="Streams: until the first content. After it the next adapter is tried.",
+    )
+    idle_timeout_s = models.FloatField(
+        "idle timeout (s)",
+        default=120,
+        validators=[MinValueValidator(0.1)],
+        help_text="Streams: the longest silence once content flows.",
+    )
+    total_timeout_s = models.FloatField(
+        "total timeout (s)",
+        default=1800,
+        validators=[MinValueValidator(0.1)],
+        help_text="The whole answer, streamed or not.",
+    )
+    extra_headers = models.JSONField(
+        default=dict, blank=True, validators=[validate_object], help_text="Sent with every request. No secrets here."
+    )
+    auth_header = models.CharField(
+        max_length=50,
+        default="Authorization",
+        help_text="Authorization sends `Bearer KEY`; any other header, e.g. api-key, sends the key alone.",
+    )
+    api_version = models.CharField(max_length=30, blank=True, help_text="Sent as ?api-version=…, for Azure OpenAI.")
+    max_tokens_field = models.CharField(
+        max_length=30,
+        default="max_tokens",
+        choices=[("max_tokens", "max_tokens"), ("max_completion_tokens", "max_completion_tokens")],
+    )
+    reasoning_input = models.CharField(
+        max_length=30,
+        choices=[(kind.value, kind.value) for kind in ReasoningInput],
+        default=ReasoningInput.EFFORT.value,
+        help_text="The field in which the provider is asked to reason.",
+    )
+    reasoning_echo = models.CharField(
+        max_length=30,
+        choices=[(kind.value, kind.value) for kind in ReasoningEcho],
+        default=ReasoningEcho.NOTHING.value,
+        help_text="What of an earlier answer's reasoning is sent back to the provider.",
+    )
+    accepts_stream_options = models.BooleanField(default=True, help_text="Off: usage of streams cannot be asked for.")
+    accepts_developer_role = models.BooleanField(default=False, help_text="Off: developer messages are sent as system.")
+    accepts_content_parts = models.BooleanField(default=True, help_text="Off: text parts are joined to one string.")
+    accepts_null_content = models.BooleanField(default=True, help_text='Off: null content is sent as "".')
+    accepts_unknown_fields = models.BooleanField(default=True, help_text="Off: only OpenAI's own fields are sent.")
+    accepts_json_schema = models.BooleanField(
+        default=True, help_text="Off: a json_schema response format is sent as json_object."
+    )
+    speaks_openrouter = models.BooleanField(
+        default=False, help_text="On: OpenRouter's own fields (plugins, provider, reasoning …) are passed on."
+    )
+    continuation = models.CharField(
+        max_length=30,
+        choices=[(kind.value, kind.value) for kind in Continuation],
+        default=Continuation.NONE.value,
+        help_text="How an answer that broke off is continued.",
+    )
+    privacy_policy_url = models.URLField(blank=True)
+    terms_of_service_url = models.URLField(blank=True)
+    status_page_url = models.URLField(blank=True)
+    headquarters = models.CharField(max_length=2, blank=True, help_text="ISO 3166 country code, e.g. US.")
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(name="provider_base_url_given", condition=~Q(base_url="")),
+            models.CheckConstraint(name="provider_dialect_known", condition=Q(dialect__in=[d.value for d in DialectName])),
+            models.CheckConstraint(
+                name="provider_timeouts_positive",
+                condition=Q(connect_timeout_s__gt=0)
+                & Q(first_byte_timeout_s__gt=0)
+                & Q(idle_timeout_s__gt=0)
+                & Q(total_timeout_s__gt=0),
+            ),
+            models.CheckConstraint(
+                name="provider_api_key_is_reference", condition=Q(api_key="") | Q(api_key__startswith="${")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if not re.match(r"^(https?://|\$\{)", self.base_url):
+            raise ValidationError({"base_url": "Start with http://, https:// or a ${VARIABLE}."})
+
+
+class LanguageModel(models.Model):
+    """A model that callers can name, whoever serves it."""
+
+    public_id = models.CharField(
+        "id",
+        max_length=200,
+        unique=True,
+        validators=[model_id_validator],
+        help_text="What callers send as `model`, e.g. deepseek-chat or meta-llama/llama-4-scout.",
+    )
+    canonical_slug = models.CharField(
+        max_length=200, blank=True, help_text="Permanent, usually dated id. Empty: the same as the id."
+    )
+    name = models.CharField(max_length=200)
+    owned_by = models.CharField(max_length=100, help_text="Who made it, or the kind of the provider it was seeded from.")
+    description = models.TextField(blank=True)
+    is_enabled = models.BooleanField("enabled", default=True, help_text="Off: callers get 404 and /models leaves it out.")
+    context_length = models.PositiveIntegerField(default=8192, help_text="Tokens, prompt and answer together.")
+    max_output_length = models.PositiveIntegerField(default=4096, help_text="Tokens of the answer.")
+    input_modalities = models.JSONField(default=text_only, validators=[validate_modalities])
+    output_modalities = models.JSONField(default=text_only, validators=[validate_modalities])
+    supports_tools = models.BooleanField(default=False)
+    supports_structured_output = models.BooleanField(default=False)
+    supported_parameters = models.JSONField(
+        default=list, blank=True, validators=[validate_words], help_text="Beyond the usual sampling parameters."
+    )
+    default_parameters = models.JSONField(default=dict, blank=True, validators=[validate_object])
+    reasoning = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[validate_object],
+        help_text='Only for reasoning models, e.g. {"mandatory": false, "default_enabled": true}.',
+    )
+    pricing = models.JSONField(
+        default=dict, blank=True, validators=[validate_pricing], help_text="Published price, USD per token."
+    )
+    tokenizer = models.CharField(max_length=50, blank=True)
+    hugging_face_id = models.CharField(max_length=200, blank=True)
+    knowledge_cutoff = models.DateField(null=True, blank=True)
+    expiration_date = models.DateField(null=True, blank=True)
+    created = models.DateTimeField(default=timezone.now, help_text="Published as the model's creation date.")
+
+    class Meta:
+        ordering = ["public_id"]
+        verbose_name = "model"
+        constraints = [
+            models.CheckConstraint(name="model_context_length_positive", condition=Q(context_length__gt=0)),
+            models.CheckConstraint(
+                name="model_output_fits_context",
+                condition=Q(max_output_length__gt=0) & Q(max_output_length__lte=F("context_length")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    def clean(self) -> None:
+        if ModelAlias.objects.filter(alias=self.public_id).exclude(model_id=self.pk).exists():
+            raise ValidationError({"public_id": f"{self.public_id} is already an alias of another model."})
+
+
+class ModelAlias(models.Model):
+    """A further id of a model. Callers who use it are routed, limited and counted as the model itself."""
+
+    model = models.ForeignKey(LanguageModel, on_delete=models.CASCADE, related_name="aliases")
+    alias = models.CharField(max_length=200, unique=True, validators=[model_id_validator])
+
+    class Meta:
+        ordering = ["alias"]
+        verbose_name_plural = "model aliases"
+
+    def __str__(self) -> str:
+        return self.alias
+
+    def clean(self) -> None:
+        if LanguageModel.objects.filter(public_id=self.alias).exists():
+            raise ValidationError({"alias": f"{self.alias} is the id of a model."})
+
+
+class Adapter(models.Model):
+    """A model served by a provider."""
+
+    model = models.ForeignKey(LanguageModel, on_delete=models.CASCADE, related_name="adapters")
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="adapters")
+    upstream_model = models.CharField(
+        max_length=200, help_text="The provider's own id of the model, e.g. Llama-4-Scout-17B-16E-Instruct-FP8."
+    )
+    is_enabled = models.BooleanField("enabled", default=True)
+    pricing = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[validate_pricing],
+        help_text="What this provider charges, USD per token. Empty: the model's price.",
+    )
+    context_length = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the model's.")
+    max_output_length = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the model's.")
+    quantization = models.CharField(max_length=10, blank=True, choices=[(name, name) for name in QUANTIZATIONS])
+    supported_parameters = models.JSONField(
+        null=True, blank=True, validators=[validate_words], help_text="Empty: the model's."
+    )
+
+    class Meta:
+        ordering = ["model", "provider"]
+        constraints = [
+            models.UniqueConstraint(name="adapter_unique", fields=["model", "provider", "upstream_model", "quantization"]),
+            models.CheckConstraint(name="adapter_upstream_model_given", condition=~Q(upstream_model="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.provider}"
+
+
+class SeededRow(models.Model):
+    """What `loadmodels` last wrote into a row, so that a later edit in admin is recognised and kept.
+
+    `values` is compared with the row's present values: where they differ, somebody has edited the row since.
+    """
+
+    kind = models.CharField(max_length=30)
+    key = models.CharField(max_length=400)
+    values = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="seeded_row_unique", fields=["kind", "key"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}"
+
+
+class Revision(models.Model):
+    """One row whose number grows with every change of what the request path uses. Database triggers maintain it."""
+
+    number = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="revision_is_one_row", condition=Q(pk=1))]
+
+    def __str__(self) -> str:
+        return str(self.number)

@@ -1,0 +1,188 @@
+"""What every dialect can do. Sans-I/O: bytes and canonical values in and out; no network, no clock, no Django.
+
+The canonical form is OpenRouter's chat JSON: `encode` takes a canonical request body (a dict as the caller sent it, with
+`reasoning` and `max_tokens` already unified by `completions.schemas`), `decode` and `StreamDecoder.feed` give canonical
+choices. Whatever a provider adds that has no home in the canonical form stays in `extra`.
+
+A dialect raises `gateway_project.errors.ProviderError` and its children for what a provider says, and
+`gateway_project.errors.InvalidRequest` (naming the field) for a request that it cannot say.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import orjson
+
+from accounting.usage import Usage
+from catalog.entries import AdapterEntry, DialectName, ProviderEntry
+from gateway_project.errors import (
+    ContentRefused,
+    ContextLengthExceeded,
+    ProviderAuthFailed,
+    ProviderError,
+    ProviderOverloaded,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A request body in the provider's words, and headers that depend on the request (most have none)."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Completion:
+    """A whole answer. `choices`: canonical `{index, message, finish_reason, native_finish_reason, logprobs}`."""
+
+    choices: list[JSON]
+    usage: Usage | None = None
+    upstream_id: str | None = None
+    extra: JSON = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """A piece of a streamed answer. `choices`: canonical `{index, delta, finish_reason, native_finish_reason, logprobs?}`.
+
+    `usage`, where present, is the total so far, not an increment.
+    """
+
+    choices: list[JSON]
+    usage: Usage | None = None
+    upstream_id: str | None = None
+    extra: JSON = field(default_factory=dict)
+
+
+class StreamDecoder(abc.ABC):
+    """Turns the bytes of one streamed answer into chunks, whatever the sizes they arrive in.
+
+    `is_finished` becomes true once a finish reason or the dialect's end mark has been seen; a stream that ends before is
+    broken. `malformed` counts events that were skipped because they could not be read.
+    """
+
+    is_finished: bool = False
+    malformed: int = 0
+
+    @abc.abstractmethod
+    def feed(self, data: bytes) -> list[Chunk]:
+        """The chunks that `data` completes. Raises `ProviderError` on an error frame inside the stream."""
+
+    @abc.abstractmethod
+    def flush(self) -> list[Chunk]:
+        """What is left when the stream has ended. Call it once."""
+
+
+class Dialect(abc.ABC):
+    """One wire dialect. Stateless: one instance serves every provider that speaks it."""
+
+    name: ClassVar[DialectName]
+
+    @abc.abstractmethod
+    def path(self, adapter: AdapterEntry, *, stream: bool) -> str:
+        """What is appended to the provider's base URL, with a leading slash. Never holds a secret."""
+
+    @abc.abstractmethod
+    def headers(self, provider: ProviderEntry, secret: str | None) -> dict[str, str]:
+        """Headers sent with every request to `provider`, authentication included. Prepared once, then reused."""
+
+    @abc.abstractmethod
+    def encode(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
+        """The canonical request `chat` in the provider's words. Never changes `chat`."""
+
+    @abc.abstractmethod
+    def decode(self, body: bytes, adapter: AdapterEntry) -> Completion:
+        """A whole answer (HTTP 200). Raises `ProviderError` if it is none: an error object, HTML, nothing at all."""
+
+    @abc.abstractmethod
+    def decoder(self, adapter: AdapterEntry) -> StreamDecoder:
+        """A fresh decoder for one stream."""
+
+    @abc.abstractmethod
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """The error that an answer with HTTP status >= 400 stands for."""
+
+
+def parse_json(body: bytes, what: str) -> JSON:
+    """The JSON object in `body`. Raises `ProviderUnavailable` where it is something else, quoting its beginning."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        excerpt = body[:200].decode("utf-8", "replace").strip()
+        raise ProviderUnavailable(f"Provider sent {what} that is not a JSON object", raw=excerpt)
+    return value
+
+
+_CONTEXT_WORDS = (
+    "context length", "context_length", "context window", "maximum context", "too many tokens", "prompt is too long",
+    "exceeds the maximum number of tokens", "input token count", "exceed_context_size", "exceeds the available context",
+    "reduce the length",
+)  # fmt: skip
+_CONTENT_WORDS = (
+    "content_filter",
+    "content_policy",
+    "content policy",
+    "safety system",
+    "moderation",
+    "data_inspection_failed",
+)
+
+
+def classify(
+    status: int,
+    message: str,
+    *,
+    raw: str,
+    code: str | None = None,
+    retry_after_s: float | None = None,
+) -> ProviderError:
+    """The `ProviderError` for an upstream's status and words: by status first; words only tell kinds of 400 and 403 apart.
+
+    `message` is what the caller reads, `raw` the upstream's own text, `code` its own error code.
+    """
+    details: dict[str, Any] = {
+        "upstream_status": status,
+        "raw": raw,
+        "provider_code": code,
+        "retry_after_s": retry_after_s,
+    }
+    words = f"{code or ''} {message} {raw[:2000]}".lower()
+    if status == 429:
+        return ProviderRateLimited(message, **details)
+    if status in (503, 529):
+        return ProviderOverloaded(message, **details)
+    if status in (408, 504, 524):
+        return ProviderTimeout(message, **details)
+    if status >= 500:
+        return ProviderUnavailable(message, **details)
+    if status in (400, 403, 413, 422) and any(word in words for word in _CONTEXT_WORDS):
+        return ContextLengthExceeded(message, **details)
+    if status in (400, 403, 451) and any(word in words for word in _CONTENT_WORDS):
+        return ContentRefused(message, **details)
+    if status in (401, 402, 403):
+        return ProviderAuthFailed(message, **details)
+    if status in (404, 405, 410, 421, 423, 424, 426, 498):
+        return ProviderUnavailable(message, **details)
+    return ProviderRejected(message, **details)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from `retry-after-ms` or a numeric `retry-after` (header names in lower case), None where there is none."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name, "")
+        if value.replace(".", "", 1).isdigit():
+            return float(value) / unit
+    return None

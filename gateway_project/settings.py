@@ -1,0 +1,209 @@
+"""All settings, from the environment. Every variable is listed in `.env.example`; a bad value stops the start by name."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.FileAwareEnv()
+env.prefix = ""
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def positive(name: str, default: float, kind: type = int) -> float:
+    """The number in variable `name`, which must be above zero."""
+    raw = env.str(name, default="")
+    try:
+        value = kind(raw) if raw else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={raw!r} is not a number; give one above 0, e.g. {name}={default}") from None
+    if value <= 0:
+        raise ImproperlyConfigured(f"{name}={raw!r} must be above 0, e.g. {name}={default}")
+    return value
+
+
+def flag(name: str, default: bool) -> bool:
+    """The boolean in variable `name`: true/false, 1/0, yes/no, on/off. Anything else is refused, not guessed."""
+    raw = env.str(name, default="").strip().lower()
+    if not raw:
+        return default
+    if raw in ("1", "true", "yes", "on"):
+        return True
+    if raw in ("0", "false", "no", "off"):
+        return False
+    raise ImproperlyConfigured(f"{name}={raw!r} is not a boolean; use true or false")
+
+
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    """The word in variable `name`, one of `allowed`."""
+    value: str = env.str(name, default="").strip() or default
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name}={value!r} is not known; use one of {', '.join(allowed)}")
+    return value
+
+
+DEBUG = flag("DEBUG", False)
+VAR_DIR = Path(env.str("VAR_DIR", default="") or BASE_DIR / "var").expanduser().resolve()
+
+
+def _secret_key() -> str:
+    """SECRET_KEY, or one generated once into VAR_DIR. `check --deploy` warns about the generated one."""
+    given = env.str("SECRET_KEY", default="")
+    if given:
+        return str(given)
+    path = VAR_DIR / "secret_key"
+    try:
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_text().strip()
+        with os.fdopen(descriptor, "w") as file:
+            key = secrets.token_urlsafe(48)
+            file.write(key)
+            return key
+    except OSError as error:
+        raise ImproperlyConfigured(f"SECRET_KEY is not set and {path} cannot be written: {error}") from error
+
+
+SECRET_KEY = _secret_key()
+SECRET_KEY_IS_GENERATED = not env.str("SECRET_KEY", default="")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+PORT = int(positive("PORT", 8080))
+
+INSTALLED_APPS = [
+    "gateway_project",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "ninja",
+    "catalog",
+    "routingapp",
+    "accounting",
+    "completions",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "gateway_project.urls"
+ASGI_APPLICATION = "gateway_project.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+STATIC_URL = "/static/"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+
+# --- The database: one for catalogue, keys and request logs -----------------------------------------------------------
+
+USE_SQLITE_LOG = flag("USE_SQLITE_LOG", True)
+SQLITE_PATH = Path(
+    env.str("SQLITE_DB_PATH", default="")
+    or env.str("OPENROUTER_SQLITE_DB", default="")
+    or VAR_DIR / "db" / "openrouter_logs.db"
+).expanduser()
+
+
+def _database() -> dict[str, Any]:
+    url = env.str("DATABASE_URL", default="")
+    if USE_SQLITE_LOG:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(SQLITE_PATH),
+            "OPTIONS": {
+                # One writer at a time, readers never blocked, and a writer that waits instead of failing.
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;",
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 10,
+            },
+        }
+    if not url:
+        raise ImproperlyConfigured(
+            "USE_SQLITE_LOG=false needs DATABASE_URL, e.g. DATABASE_URL=postgres://gateway:secret@localhost/gateway"
+        )
+    database = env.db_url("DATABASE_URL")
+    if not database.get("ENGINE", "").endswith("postgresql"):
+        raise ImproperlyConfigured("DATABASE_URL must start with postgres://; for SQLite leave USE_SQLITE_LOG unset")
+    return {**database, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+
+
+if USE_SQLITE_LOG:
+    SQLITE_PATH.parent.mkdir(parents=True, exist_ok=True)
+DATABASES = {"default": _database()}
+
+# --- The gateway ------------------------------------------------------------------------------------------------------
+
+MODELS_CONFIG = Path(env.str("MODELS_CONFIG", default="") or BASE_DIR / "catalog" / "models.yaml")
+ROUTING_CONFIG = Path(env.str("ROUTING_CONFIG", default="") or BASE_DIR / "routing.yaml")
+OFFLOAD = flag("OFFLOAD", False)
+REQUIRE_API_KEY = flag("REQUIRE_API_KEY", False)
+RATE_LIMIT_ENABLED = flag("RATE_LIMIT_ENABLED", True)
+MAX_BODY_MB = positive("MAX_BODY_MB", 32, float)
+KEEPALIVE_S = positive("KEEPALIVE_S", 15, float)
+SNAPSHOT_POLL_S = positive("SNAPSHOT_POLL_S", 0.3, float)
+SHUTDOWN_GRACE_S = positive("SHUTDOWN_GRACE_S", 30, float)
+JOURNAL_DIR = VAR_DIR / "journal"
+JOURNAL_FSYNC = flag("JOURNAL_FSYNC", False)
+LOG_CONTENT = choice("LOG_CONTENT", "none", ("none", "hash", "full"))
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+REDIS_URL = env.str("REDIS_URL", default="")
+
+# --- Logging ----------------------------------------------------------------------------------------------------------
+
+LOG_FORMAT = choice("LOG_FORMAT", "console", ("console", "json"))
+LOG_LEVEL = choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "console": {"()": "gateway_project.logs.ConsoleFormatter"},
+        "json": {"()": "gateway_project.logs.JsonFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "gateway": {"level": LOG_LEVEL},
+        # Below INFO these print request headers, and with them the callers' keys.
+        "django": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        "django.request": {"level": "ERROR"},
+        "aiohttp": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,92 @@
+"""Rows of routing: how the traffic of a model is split (`RoutingWeight`) and by which rules (`RoutingPolicy`)."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Coalesce
+
+from catalog.models import Adapter, LanguageModel
+from routingapp.entries import DEFAULT_STRATEGY, STRATEGIES, OffloadMode
+
+
+class RoutingWeight(models.Model):
+    """The share of a model's traffic that one of its adapters gets, relative to the other adapters' weights."""
+
+    adapter = models.OneToOneField(Adapter, on_delete=models.CASCADE, related_name="routing_weight")
+    weight = models.FloatField(
+        default=1,
+        validators=[MinValueValidator(0)],
+        help_text="Relative: 3 and 1 means three quarters and one quarter. 0: only when the others fail.",
+    )
+
+    class Meta:
+        ordering = ["adapter"]
+        constraints = [models.CheckConstraint(name="weight_not_negative", condition=Q(weight__gte=0))]
+
+    def __str__(self) -> str:
+        return f"{self.adapter}: {self.weight:g}"
+
+
+class RoutingPolicy(models.Model):
+    """The rules for one model, or, in the one row without a model, for all models that have no rules of their own."""
+
+    model = models.OneToOneField(
+        LanguageModel,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="routing_policy",
+        help_text="Empty: the default for every model without a policy of its own.",
+    )
+    strategy = models.CharField(
+        max_length=20,
+        choices=[(name, f"{name}: {sentence}") for name, sentence in STRATEGIES.items()],
+        default=DEFAULT_STRATEGY,
+    )
+    offload = models.CharField(
+        "hard offload",
+        max_length=10,
+        choices=[
+            (OffloadMode.ENVIRONMENT, "as the OFFLOAD variable says"),
+            (OffloadMode.ON, "on: local engines take no traffic"),
+            (OffloadMode.OFF, "off, whatever OFFLOAD says"),
+        ],
+        default=OffloadMode.ENVIRONMENT,
+    )
+    local_fraction = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="Share of the traffic for local engines, 0 to 1. Empty: the weights decide.",
+    )
+    max_attempts = models.PositiveSmallIntegerField(
+        default=3, validators=[MinValueValidator(1)], help_text="Adapters tried for one request before it fails."
+    )
+    deadline_s = models.FloatField(
+        "deadline (s)",
+        default=600,
+        validators=[MinValueValidator(1)],
+        help_text="All attempts together, until the first content.",
+    )
+    health_check_interval_s = models.FloatField(
+        "health check every (s)", default=10, validators=[MinValueValidator(1)], help_text="Of local engines."
+    )
+
+    class Meta:
+        verbose_name_plural = "routing policies"
+        ordering = [models.F("model").asc(nulls_first=True)]
+        constraints = [
+            # At most one row without a model: NULLs alone would not collide.
+            models.UniqueConstraint(Coalesce("model", 0), name="policy_one_per_model"),
+            models.CheckConstraint(
+                name="policy_local_fraction_is_share",
+                condition=Q(local_fraction__isnull=True) | Q(local_fraction__gte=0, local_fraction__lte=1),
+            ),
+            models.CheckConstraint(name="policy_attempts_positive", condition=Q(max_attempts__gte=1)),
+            models.CheckConstraint(name="policy_strategy_known", condition=Q(strategy__in=list(STRATEGIES))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model or 'every other model'}: {self.strategy}"
