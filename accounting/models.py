@@ -13,7 +13,7 @@ from catalog.models import Adapter, LanguageModel, validate_words
 
 
 class ApiKey(models.Model):
-    """A caller's credential. The secret is shown once, when it is made; the row keeps its keyed hash and its first letters."""
+    """A caller's credential. The secret is shown once; the row keeps a keyed hash and its first letters."""
 
     class Reset(models.TextChoices):
         NEVER = "", "never"

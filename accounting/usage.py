@@ -1,4 +1,4 @@
-"""How many tokens of which class a request used. Classes are disjoint: each token is in exactly one, so each is charged once.
+"""How many tokens of which class a request used. Classes are disjoint: each token is in one, and is charged once.
 
 Pure. Dialects build a `Usage` from what their provider reports; `accounting.pricing` turns it into money.
 """

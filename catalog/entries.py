@@ -162,7 +162,7 @@ class AdapterEntry:
 
     @property
     def tag(self) -> str:
-        """OpenRouter's endpoint tag, by which a caller names exactly this adapter: `provider` or `provider/quantization`."""
+        """OpenRouter's endpoint tag, by which a caller names just this adapter: `provider` or `provider/quantization`."""
         return f"{self.provider.slug}/{self.quantization}" if self.quantization else self.provider.slug
 
 
