@@ -174,6 +174,7 @@ DATABASES = {"default": _database()}
 MODELS_CONFIG = Path(env.str("MODELS_CONFIG", default="") or BASE_DIR / "catalog" / "models.yaml")
 ROUTING_CONFIG = Path(env.str("ROUTING_CONFIG", default="") or BASE_DIR / "routing.yaml")
 OFFLOAD = flag("OFFLOAD", False)
+EMBEDDED_WORKER = flag("EMBEDDED_WORKER", True)
 REQUIRE_API_KEY = flag("REQUIRE_API_KEY", False)
 RATE_LIMIT_ENABLED = flag("RATE_LIMIT_ENABLED", True)
 MAX_BODY_MB = positive("MAX_BODY_MB", 32, float)
@@ -183,6 +184,7 @@ SHUTDOWN_GRACE_S = positive("SHUTDOWN_GRACE_S", 30, float)
 JOURNAL_DIR = VAR_DIR / "journal"
 JOURNAL_FSYNC = flag("JOURNAL_FSYNC", False)
 LOG_CONTENT = choice("LOG_CONTENT", "none", ("none", "hash", "full"))
+FORWARDED_ALLOW_IPS = env.str("FORWARDED_ALLOW_IPS", default="")
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
 
