@@ -234,7 +234,10 @@ class LanguageModel(models.Model):
     supports_tools = models.BooleanField(default=False)
     supports_structured_output = models.BooleanField(default=False)
     supported_parameters = models.JSONField(
-        default=list, blank=True, validators=[validate_words], help_text="Beyond the usual sampling parameters."
+        default=list,
+        blank=True,
+        validators=[validate_words],
+        help_text="Besides tools, response formats and reasoning. Empty: temperature, top_p and stop.",
     )
     default_parameters = models.JSONField(default=dict, blank=True, validators=[validate_object])
     reasoning = models.JSONField(
@@ -325,11 +328,13 @@ class Adapter(models.Model):
 class SeededRow(models.Model):
     """What `loadmodels` last wrote into a row, so that a later edit in admin is recognised and kept.
 
-    `values` is compared with the row's present values: where they differ, somebody has edited the row since.
+    `values` is compared with the row's present values: where they differ, somebody has edited the row since. `row_id` is
+    the row's primary key, so that a row renamed in admin is still known as the one that the file means by `key`.
     """
 
     kind = models.CharField(max_length=30)
-    key = models.CharField(max_length=400)
+    key = models.CharField(max_length=600)
+    row_id = models.BigIntegerField()
     values = models.JSONField()
 
     class Meta:

@@ -49,7 +49,7 @@ class RoutingPolicy(models.Model):
         "hard offload",
         max_length=10,
         choices=[
-            (OffloadMode.ENVIRONMENT, "as the OFFLOAD variable says"),
+            (OffloadMode.ENVIRONMENT, "as the default policy says, or else the OFFLOAD variable"),
             (OffloadMode.ON, "on: local engines take no traffic"),
             (OffloadMode.OFF, "off, whatever OFFLOAD says"),
         ],

@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         blank=True,
                         default=list,
-                        help_text="Beyond the usual sampling parameters.",
+                        help_text="Besides tools, response formats and reasoning. Empty: temperature, top_p and stop.",
                         validators=[catalog.models.validate_words],
                     ),
                 ),
@@ -399,7 +399,8 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("kind", models.CharField(max_length=30)),
-                ("key", models.CharField(max_length=400)),
+                ("key", models.CharField(max_length=600)),
+                ("row_id", models.BigIntegerField()),
                 ("values", models.JSONField()),
             ],
             options={

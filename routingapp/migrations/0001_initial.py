@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
                     "offload",
                     models.CharField(
                         choices=[
-                            (routingapp.entries.OffloadMode["ENVIRONMENT"], "as the OFFLOAD variable says"),
+                            (routingapp.entries.OffloadMode["ENVIRONMENT"], "as the default policy says, or else the OFFLOAD variable"),
                             (routingapp.entries.OffloadMode["ON"], "on: local engines take no traffic"),
                             (routingapp.entries.OffloadMode["OFF"], "off, whatever OFFLOAD says"),
                         ],

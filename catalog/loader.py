@@ -1,0 +1,172 @@
+"""Reads the catalogue's rows and makes them the frozen entries that requests use. Four queries, whatever its size.
+
+Owns what a row becomes once the environment is known: which `${VAR}` resolves, and why an adapter cannot be used. Holds no
+secret: entries carry the names of keys, and only of those that are set.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from catalog import cards
+from catalog.entries import (
+    AdapterEntry,
+    Catalogue,
+    Continuation,
+    DialectName,
+    Lookup,
+    ModelEntry,
+    Prices,
+    ProviderEntry,
+    Quirks,
+    ReasoningEcho,
+    ReasoningInput,
+    Unconfigured,
+    resolve,
+)
+from catalog.models import Adapter, LanguageModel, ModelAlias, Provider
+
+
+def load(lookup: Lookup) -> Catalogue:
+    """Every enabled model with all of its adapters, `${VAR}`s resolved by `lookup`."""
+    providers = {row.pk: row for row in Provider.objects.all()}
+    entries = {key: provider_entry(row, lookup) for key, row in providers.items()}
+    aliases: dict[int, list[str]] = defaultdict(list)
+    for model_id, alias in ModelAlias.objects.order_by("alias").values_list("model_id", "alias"):
+        aliases[model_id].append(alias)
+    adapters: dict[int, list[Adapter]] = defaultdict(list)
+    for adapter in Adapter.objects.order_by("pk"):
+        adapters[adapter.model_id].append(adapter)
+    return Catalogue.of(
+        _model_entry(model, aliases[model.pk], adapters[model.pk], providers, entries)
+        for model in LanguageModel.objects.filter(is_enabled=True)
+    )
+
+
+def provider_entry(row: Provider, lookup: Lookup) -> ProviderEntry:
+    """`row` with its base URL resolved and without the keys that are not set; `unconfigured` where it cannot be called."""
+    unconfigured = None
+    base_url = ""
+    try:
+        base_url = resolve(row.base_url, lookup).strip().rstrip("/")
+        if not base_url.startswith(("http://", "https://")):
+            unconfigured = f"the base URL {row.base_url} does not give an address that starts with http:// or https://"
+    except Unconfigured as reason:
+        unconfigured = str(reason)
+    references = [reference for reference in (row.api_key, *row.api_keys) if reference]
+    keys, missing = _usable_keys(references, lookup)
+    return ProviderEntry(
+        id=row.pk,
+        slug=row.slug,
+        name=row.name,
+        dialect=DialectName(row.dialect),
+        base_url=base_url,
+        api_keys=keys,
+        is_local=row.is_local,
+        connect_timeout_s=row.connect_timeout_s,
+        first_byte_timeout_s=row.first_byte_timeout_s,
+        idle_timeout_s=row.idle_timeout_s,
+        total_timeout_s=row.total_timeout_s,
+        extra_headers=MappingProxyType(dict(row.extra_headers)),
+        quirks=_quirks(row),
+        unconfigured=unconfigured or (None if keys else missing),
+    )
+
+
+def _usable_keys(references: Iterable[str], lookup: Lookup) -> tuple[tuple[str, ...], str | None]:
+    """The references that lead to a key, and why the first one that fails does. `${NAME:-}` unset means: send no key."""
+    usable: list[str] = []
+    missing: str | None = None
+    for reference in references:
+        try:
+            if resolve(reference, lookup):
+                usable.append(reference)
+        except Unconfigured as reason:
+            missing = missing or str(reason)
+    return tuple(usable), missing
+
+
+def _quirks(row: Provider) -> Quirks:
+    return Quirks(
+        auth_header=row.auth_header,
+        api_version=row.api_version,
+        max_tokens_field=row.max_tokens_field,
+        reasoning_input=ReasoningInput(row.reasoning_input),
+        reasoning_echo=ReasoningEcho(row.reasoning_echo),
+        accepts_stream_options=row.accepts_stream_options,
+        accepts_developer_role=row.accepts_developer_role,
+        accepts_content_parts=row.accepts_content_parts,
+        accepts_null_content=row.accepts_null_content,
+        accepts_unknown_fields=row.accepts_unknown_fields,
+        accepts_json_schema=row.accepts_json_schema,
+        speaks_openrouter=row.speaks_openrouter,
+        continuation=Continuation(row.continuation),
+    )
+
+
+def _model_entry(
+    model: LanguageModel,
+    aliases: list[str],
+    adapters: list[Adapter],
+    providers: Mapping[int, Provider],
+    entries: Mapping[int, ProviderEntry],
+) -> ModelEntry:
+    published, unreadable = _prices(model.pricing)
+    return ModelEntry(
+        id=model.public_id,
+        canonical_slug=model.canonical_slug or model.public_id,
+        name=model.name,
+        aliases=tuple(aliases),
+        adapters=tuple(
+            _adapter_entry(row, model, providers[row.provider_id], entries[row.provider_id], published, unreadable)
+            for row in adapters
+        ),
+        input_modalities=frozenset(model.input_modalities),
+        output_modalities=frozenset(model.output_modalities),
+        card=cards.card(model, published.known),
+    )
+
+
+def _adapter_entry(
+    row: Adapter,
+    model: LanguageModel,
+    provider_row: Provider,
+    provider: ProviderEntry,
+    prices: Prices,
+    unreadable: str | None,
+) -> AdapterEntry:
+    if row.pricing is not None:
+        prices, unreadable = _prices(row.pricing)
+    parameters = (
+        cards.supported_parameters(model)
+        if row.supported_parameters is None
+        else [*cards.ALWAYS_SUPPORTED, *row.supported_parameters]
+    )
+    return AdapterEntry(
+        id=row.pk,
+        model_id=model.public_id,
+        provider=provider,
+        upstream_model=row.upstream_model,
+        is_enabled=row.is_enabled and provider_row.is_enabled,
+        prices=prices,
+        context_length=row.context_length or model.context_length,
+        max_output_length=row.max_output_length or model.max_output_length,
+        quantization=row.quantization or None,
+        supported_parameters=frozenset(parameters),
+        unconfigured=provider.unconfigured or unreadable,
+    )
+
+
+def _prices(pricing: Any) -> tuple[Prices, str | None]:
+    """The prices, or why they cannot be read: a row edited by SQL has passed no validator and must not be served free."""
+    try:
+        prices = Prices.parse(pricing)
+    except (ArithmeticError, AttributeError):
+        return Prices(), "its pricing is not an object of decimal strings; correct it in admin"
+    if any(not amount.is_finite() or amount < Decimal(0) for amount in prices.known.values()):
+        return Prices(), "its pricing holds an amount that is no price; correct it in admin"
+    return prices, None
