@@ -142,6 +142,8 @@ class ProviderEntry:
     extra_headers: Mapping[str, str]
     quirks: Quirks = Quirks()
     unconfigured: str | None = None
+    collects_data: bool = True
+    has_zero_data_retention: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,256 @@
+"""How each adapter and each local engine is doing, as this process has seen it. In memory only.
+
+Pure; the time is an argument, in seconds of one monotonic clock. Every `started` is ended by exactly one of `succeeded`,
+`failed` and `released`; `answered` in between is optional and tells as early as possible that a half-open adapter lives.
+
+Adapters are tried by several calls at once, so ask `is_open` again right before `started`, with no `await` in between:
+that is what keeps a half-open adapter to a single probe.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway_project.errors import ProviderError
+from routingapp.breaker import DEFAULT_RULES, Breaker, BreakerRules, BreakerState
+
+WINDOW_S = 300.0
+"""Percentiles and counts cover the last five minutes, as OpenRouter's do."""
+
+MAX_OUTCOMES = 512
+"""Kept per adapter, the latest; bounds memory under load."""
+
+_FRESH_S = 1.0
+"""Percentiles are sorted anew at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    p50: float
+    p75: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineView:
+    """What the last probe of a local engine saw. `seen_at` is the prober's clock; `waiting` its queue, where it says."""
+
+    is_up: bool
+    detail: str
+    seen_at: float
+    waiting: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The last five minutes of one adapter. Seconds, and tokens per second; None where nothing was measured."""
+
+    calls: int = 0
+    faults: int = 0
+    ttft_s: Percentiles | None = None
+    latency_s: Percentiles | None = None
+    throughput_tps: Percentiles | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthView:
+    """One adapter at one moment, frozen. Times are of the same clock as `now`."""
+
+    adapter_id: int
+    in_flight: int = 0
+    state: BreakerState = BreakerState.CLOSED
+    retry_in_s: float = 0.0
+    faults_in_a_row: int = 0
+    measured: Measured = Measured()
+    last_error: str | None = None
+    last_fault_at: float | None = None
+    last_success_at: float | None = None
+
+    @property
+    def fault_share(self) -> float:
+        """Faults among the calls of the last five minutes, 0 where there were none."""
+        return self.measured.faults / self.measured.calls if self.measured.calls else 0.0
+
+
+class _Outcome(NamedTuple):
+    at: float
+    is_fault: bool
+    ttft_s: float | None = None
+    latency_s: float | None = None
+    tokens_per_s: float | None = None
+
+
+class _Adapter:
+    """Mutable state of one adapter."""
+
+    __slots__ = (
+        "breaker",
+        "in_flight",
+        "last_error",
+        "last_fault_at",
+        "last_success_at",
+        "measured",
+        "measured_at",
+        "outcomes",
+    )
+
+    def __init__(self, rules: BreakerRules) -> None:
+        self.breaker = Breaker(rules)
+        self.in_flight = 0
+        self.outcomes: deque[_Outcome] = deque(maxlen=MAX_OUTCOMES)
+        self.last_error: str | None = None
+        self.last_fault_at: float | None = None
+        self.last_success_at: float | None = None
+        self.measured = Measured()
+        self.measured_at: float | None = None
+
+    def ended(self) -> None:
+        self.in_flight = max(0, self.in_flight - 1)
+
+
+class Health:
+    """The health of all adapters and engines. One per process; not for several threads."""
+
+    def __init__(self, rules: BreakerRules = DEFAULT_RULES) -> None:
+        self._rules = rules
+        self._adapters: dict[int, _Adapter] = {}
+        self._engines: dict[int, EngineView] = {}
+
+    def started(self, adapter_id: int, now: float) -> None:
+        adapter = self._of(adapter_id)
+        adapter.in_flight += 1
+        adapter.breaker.started(now)
+
+    def answered(self, adapter_id: int, now: float) -> None:
+        """The first content has arrived: a half-open breaker closes without waiting for the end of a long stream."""
+        adapter = self._of(adapter_id)
+        if adapter.breaker.state(now) is BreakerState.HALF_OPEN:
+            adapter.breaker.succeeded(now)
+
+    def succeeded(
+        self,
+        adapter_id: int,
+        now: float,
+        ttft_s: float | None = None,
+        latency_s: float | None = None,
+        tokens: int | None = None,
+    ) -> None:
+        """A call was answered in full: seconds until the first content, seconds in all, tokens of the answer.
+
+        Leave `ttft_s` out where the answer was not streamed: its first content cannot be told from its last.
+        """
+        adapter = self._of(adapter_id)
+        adapter.ended()
+        adapter.breaker.succeeded(now)
+        adapter.last_success_at = now
+        seconds = (latency_s or 0.0) - (ttft_s or 0.0)
+        speed = tokens / seconds if tokens and seconds > 0 else None
+        adapter.outcomes.append(_Outcome(now, False, ttft_s, latency_s, speed))
+
+    def failed(self, adapter_id: int, now: float, error: ProviderError) -> None:
+        """A call failed. Only the provider's own faults reach the breaker, never a caller's mistake."""
+        adapter = self._of(adapter_id)
+        adapter.ended()
+        adapter.last_error = f"{type(error).__name__}: {error.message}"
+        if not error.counts_as_fault:
+            adapter.breaker.released()
+            return
+        adapter.last_fault_at = now
+        adapter.outcomes.append(_Outcome(now, True))
+        adapter.breaker.faulted(now, error.retry_after_s if error.status == 429 else None)
+
+    def released(self, adapter_id: int) -> None:
+        """The caller left before the call had a result."""
+        adapter = self._of(adapter_id)
+        adapter.ended()
+        adapter.breaker.released()
+
+    def is_open(self, adapter_id: int, now: float) -> bool:
+        """Whether the adapter may not be called now."""
+        adapter = self._adapters.get(adapter_id)
+        return adapter is not None and adapter.breaker.is_open(now)
+
+    def in_flight(self, adapter_id: int) -> int:
+        adapter = self._adapters.get(adapter_id)
+        return adapter.in_flight if adapter else 0
+
+    def last_fault_at(self, adapter_id: int) -> float | None:
+        adapter = self._adapters.get(adapter_id)
+        return adapter.last_fault_at if adapter else None
+
+    def measured(self, adapter_id: int, now: float) -> Measured:
+        """Percentiles and counts of the last five minutes, at most a second old."""
+        adapter = self._adapters.get(adapter_id)
+        if adapter is None:
+            return _NOTHING_MEASURED
+        if adapter.measured_at is None or now - adapter.measured_at >= _FRESH_S:
+            adapter.measured = _measure(adapter.outcomes, now)
+            adapter.measured_at = now
+        return adapter.measured
+
+    def view(self, adapter_id: int, now: float) -> HealthView:
+        """Everything known of an adapter, for people and for `/routing`."""
+        adapter = self._adapters.get(adapter_id)
+        if adapter is None:
+            return HealthView(adapter_id)
+        return HealthView(
+            adapter_id=adapter_id,
+            in_flight=adapter.in_flight,
+            state=adapter.breaker.state(now),
+            retry_in_s=adapter.breaker.retry_in_s(now),
+            faults_in_a_row=adapter.breaker.faults_in_a_row,
+            measured=self.measured(adapter_id, now),
+            last_error=adapter.last_error,
+            last_fault_at=adapter.last_fault_at,
+            last_success_at=adapter.last_success_at,
+        )
+
+    def set_engine(self, provider_id: int, *, is_up: bool, detail: str, now: float, waiting: int | None = None) -> None:
+        """What an active probe of a local engine has just seen. `waiting`: requests in the engine's own queue."""
+        self._engines[provider_id] = EngineView(is_up, detail, now, waiting)
+
+    def engine(self, provider_id: int) -> EngineView | None:
+        """The last report of an engine's probe, None where it was never probed. How old is too old, the reader decides."""
+        return self._engines.get(provider_id)
+
+    def forget_others(self, adapter_ids: Collection[int], provider_ids: Collection[int]) -> None:
+        """Drop the state of adapters and engines that the catalogue no longer has, so that memory stays bounded."""
+        keep_adapters, keep_providers = frozenset(adapter_ids), frozenset(provider_ids)
+        self._adapters = {
+            key: adapter for key, adapter in self._adapters.items() if key in keep_adapters or adapter.in_flight
+        }
+        self._engines = {key: engine for key, engine in self._engines.items() if key in keep_providers}
+
+    def _of(self, adapter_id: int) -> _Adapter:
+        adapter = self._adapters.get(adapter_id)
+        if adapter is None:
+            adapter = self._adapters[adapter_id] = _Adapter(self._rules)
+        return adapter
+
+
+_NOTHING_MEASURED = Measured()
+
+
+def _measure(outcomes: deque[_Outcome], now: float) -> Measured:
+    while outcomes and now - outcomes[0].at > WINDOW_S:
+        outcomes.popleft()
+    return Measured(
+        calls=len(outcomes),
+        faults=sum(outcome.is_fault for outcome in outcomes),
+        ttft_s=_percentiles([outcome.ttft_s for outcome in outcomes if outcome.ttft_s is not None]),
+        latency_s=_percentiles([outcome.latency_s for outcome in outcomes if outcome.latency_s is not None]),
+        throughput_tps=_percentiles([outcome.tokens_per_s for outcome in outcomes if outcome.tokens_per_s is not None]),
+    )
+
+
+def _percentiles(values: list[float]) -> Percentiles | None:
+    """By nearest rank: each is a value that was really measured."""
+    if not values:
+        return None
+    values.sort()
+    last = len(values) - 1
+    return Percentiles(*(values[round(last * share)] for share in (0.5, 0.75, 0.9, 0.99)))

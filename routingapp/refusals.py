@@ -1,0 +1,114 @@
+"""The error for a request that nothing may serve: what kind, and why, adapter by adapter.
+
+Pure. 404 where the request (or the set-up of the model) rules everything out, 503 where it would have been served at
+another moment, 403 where the key may not use the model; each with OpenRouter's `availability` (openrouter.md 4.3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from catalog.entries import Catalogue, ModelEntry
+from gateway_project.errors import GatewayError, ModelNotFound, NoCandidates, NoEndpoints, PermissionDenied
+from routingapp.ask import Ask, Exclusion
+from routingapp.filters import BY_CODE, Cause
+from routingapp.health import Health
+
+UNKNOWN_MODEL = "model_not_found"
+_SHOWN = 5
+"""So many reasons are spelt out in the message; the metadata has all of them."""
+
+
+def model_not_found(ask: Ask, catalogue: Catalogue) -> ModelNotFound:
+    """For a request none of whose models is known here."""
+    names = ", ".join(name[:200] for name in ask.models)
+    close = list(dict.fromkeys(match for name in ask.models for match in catalogue.close_to(name)))[:3]
+    cure = f"Did you mean {' or '.join(close)}?" if close else "GET /v1/models lists every model."
+    return ModelNotFound(
+        f"{names or 'an empty name'} is not a model of this gateway. {cure}",
+        metadata={"close_matches": close},
+        availability={"code": UNKNOWN_MODEL, "retryable": False, "requested_models": list(ask.models)},
+    )
+
+
+def nothing_left(
+    ask: Ask, models: Sequence[ModelEntry], exclusions: Sequence[Exclusion], health: Health, now: float
+) -> GatewayError:
+    """For a request whose models are known, and every adapter of which is excluded."""
+    known = [exclusion for exclusion in exclusions if exclusion.code != UNKNOWN_MODEL]
+    causes = {BY_CODE[exclusion.code].cause for exclusion in known}
+    names = ", ".join(model.id for model in models)
+    metadata: dict[str, Any] = {
+        "exclusions": [asdict(exclusion) for exclusion in exclusions],
+        "available_providers": sorted({adapter.provider.slug for model in models for adapter in model.adapters}),
+    }
+    preferences = ask.preferences
+    if preferences.only or preferences.order:
+        metadata["requested_providers"] = list(preferences.only or preferences.order)
+    if Cause.STATE in causes or causes <= {Cause.CONFIGURATION}:
+        return _unavailable(names, ask, known, metadata, health, now)
+    if all(exclusion.code == "key_models" for exclusion in known):
+        return PermissionDenied(
+            f"This key may not use {names}. Ask its owner to allow the model, or name another one.",
+            metadata=metadata,
+            availability=_availability("constraint_filtered", ask, known),
+        )
+    return NoEndpoints(
+        f"No endpoints found for {names} that may serve this request: {_reasons(known)}",
+        metadata=metadata,
+        availability=_availability(_code(known), ask, known),
+    )
+
+
+def _unavailable(
+    names: str, ask: Ask, exclusions: Sequence[Exclusion], metadata: dict[str, Any], health: Health, now: float
+) -> NoCandidates:
+    waits = [
+        health.view(exclusion.adapter_id, now).retry_in_s
+        for exclusion in exclusions
+        if exclusion.code == "breaker_open" and exclusion.adapter_id is not None
+    ]
+    is_temporary = any(BY_CODE[exclusion.code].cause is Cause.STATE for exclusion in exclusions)
+    availability = _availability("temporarily_unavailable", ask, exclusions, retryable=is_temporary)
+    headers = {}
+    if waits:
+        retry_after = max(1, math.ceil(min(waits)))
+        availability["retry_after"] = retry_after
+        headers["Retry-After"] = str(retry_after)
+    reasons = _reasons(exclusions) if exclusions else "it has no adapter"
+    return NoCandidates(
+        f"{names} cannot be served right now: {reasons}", metadata=metadata, headers=headers, availability=availability
+    )
+
+
+def _code(exclusions: Iterable[Exclusion]) -> str:
+    words = {BY_CODE[exclusion.code].excluded_by for exclusion in exclusions}
+    if any(word.startswith("data_policy") for word in words):
+        return "privacy_restricted"
+    return "constraint_filtered"
+
+
+def _availability(code: str, ask: Ask, exclusions: Sequence[Exclusion], *, retryable: bool = False) -> dict[str, Any]:
+    rules = [BY_CODE[exclusion.code] for exclusion in exclusions]
+    availability: dict[str, Any] = {
+        "code": code,
+        "retryable": retryable,
+        "requested_models": list(ask.models),
+        "affected_providers": sorted({exclusion.provider for exclusion in exclusions}),
+        "excluded_by": sorted({rule.excluded_by for rule in rules}),
+        "fallback_models": [],
+    }
+    for exclusion, rule in zip(exclusions, rules, strict=True):
+        if rule.field is not None:
+            availability["constraint"] = {"field": rule.field, "detail": exclusion.detail}
+            break
+    return availability
+
+
+def _reasons(exclusions: Sequence[Exclusion]) -> str:
+    shown = "; ".join(f"{exclusion.tag}: {exclusion.detail}" for exclusion in exclusions[:_SHOWN])
+    more = len(exclusions) - _SHOWN
+    return f"{shown}; and {more} more" if more > 0 else shown

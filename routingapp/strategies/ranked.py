@@ -1,0 +1,39 @@
+"""What a strategy says of an adapter, and the one draw that strategies share. Pure."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from catalog.entries import AdapterEntry
+
+
+class Ranked(NamedTuple):
+    """An adapter in its place. `share`: how often it would be first, 0 to 1. `reason`: why it is here, for people."""
+
+    adapter: AdapterEntry
+    share: float
+    reason: str
+
+
+def draw(adapters: Sequence[AdapterEntry], weights: Sequence[float], dice: random.Random, reason: str) -> list[Ranked]:
+    """All adapters in a random order: the first by the weights' shares, the next by the shares of the rest, and so on.
+
+    Sampling without replacement by exponential keys (Efraimidis and Spirakis, "Weighted random sampling with a
+    reservoir", 2006). Weights are at least 0. Those of weight 0 come last, as they stand; where all are 0, so do all.
+    """
+    total = sum(weights)
+    if not total or len(adapters) == 1:
+        return in_order(adapters, reason)
+    keyed = [
+        (-math.log(1.0 - dice.random()) / weight if weight else math.inf, place) for place, weight in enumerate(weights)
+    ]
+    keyed.sort()
+    return [Ranked(adapters[place], weights[place] / total, reason) for _, place in keyed]
+
+
+def in_order(adapters: Sequence[AdapterEntry], reason: str) -> list[Ranked]:
+    """The adapters as they stand: all traffic begins at the first."""
+    return [Ranked(adapter, 0.0 if place else 1.0, reason) for place, adapter in enumerate(adapters)]
