@@ -1,0 +1,104 @@
+"""The gateway that most journeys share, and the ways in which they ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.catalogue import REFUSED, Served, impatient, seed
+from tests.fakes.provider import FakeProvider
+from tests.journeys.asking import Asker
+from tests.live import Gateway
+
+EARLY_FAULTS: dict[str, str | Served] = {
+    "refused-connection": REFUSED,
+    "status-500": "status?code=500",
+    "status-503": "status?code=503",
+    "status-429": "status?code=429&after=7",
+    "status-401": "status?code=401",
+    "status-404": "status?code=404",
+    "reset": "reset",
+    "hang-up": "hang-up",
+    "html-502": "html",
+    "html-200": "html?status=200",
+    "empty-200": "empty",
+    "error-200": "error-200",
+    "error-frame": "error-frame?after=0",
+    "cut": "cut?after=0",
+    "silence": impatient("silence"),
+    "mute": impatient("mute"),
+    "only-comments": impatient("mute?beat=0.1"),
+}
+"""Faults of a provider before any content: another one answers instead."""
+
+CALLERS_FAULTS: dict[str, str | Served] = {
+    "status-400": "status?code=400",
+    "status-422": "status?code=422",
+    "too-long": "too-long",
+    "refused": "refused",
+}
+"""What a provider says of the request itself: no other one is asked."""
+
+MODELS: dict[str, str | Served | Sequence[str | Served]] = {
+    "fake/ok": "ok",
+    "fake/other": "ok",
+    "fake/priced": "ok?tokens=8&cached=5&thinking=3",
+    "fake/slow-stream": "ok?tokens=200&delay=0.05",
+    "fake/slow-answer": "slow-first?delay=30",
+    "early/silence-left": "silence",
+    "fake/mute-left": "mute",
+    "fake/slow-left": "ok?delay=0.5",
+    "fake/quiet": impatient("slow-first?delay=0.4"),
+    "fake/tools": "tools",
+    "fake/parallel-tools": "tools?calls=2",
+    "fake/reasoning": "reasoning",
+    "fake/reasoning-renamed": "reasoning?field=reasoning",
+    "fake/filtered": "filtered",
+    "fake/huge": "huge?kb=2048",
+    "fake/gzip": "gzip",
+    "fake/bytewise": "bytewise",
+    "fake/crlf": "crlf",
+    "fake/comments": "comments",
+    "fake/nulls": "nulls",
+    "fake/no-usage": "no-usage",
+    "fake/no-done": "no-done",
+    "fake/malformed": "malformed",
+    "fake/late-cut": ("cut?tokens=9&after=3", "ok"),
+    "fake/late-stall": (impatient("stall?tokens=9&after=3"), "ok"),
+    "fake/late-truncation": ("truncated?tokens=9&after=3", "ok"),
+    "fake/late-frame": ("error-frame?tokens=9&after=3", "ok"),
+    "early/status-500-forbidden": ("status?code=500", "ok"),
+}
+# Each test has its own model with a given fault: what one request learns of a provider must not change the next.
+for asker in ("books", "browser", "chain", "openai", "openrouter"):
+    MODELS |= {f"{asker}/only-{code}": f"status?code={code}&after=7" for code in (401, 429)}
+    MODELS[f"{asker}/only-500"] = "status?code=500"
+for way in ("whole", "streamed"):
+    MODELS |= {f"early/{fault}-{way}": (served, "ok") for fault, served in EARLY_FAULTS.items()}
+    MODELS |= {f"callers/{fault}-{way}": (served, "ok") for fault, served in CALLERS_FAULTS.items()}
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Path) -> Iterator[Gateway]:
+    """One gateway with every model above, open to callers without a key."""
+    content: dict[str, Any] = seed(fake, MODELS)
+    content["models"][0]["aliases"] = ["ok-alias", "fake/ok-too"]
+    content["models"][0] |= {"context_length": 32768, "max_output_length": 2048, "supports_tools": True}
+    directory = tmp_path_factory.mktemp("gateway")
+    with Gateway(directory, content, database=migrated_database) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def key(gateway: Gateway) -> str:
+    """An API key that the shared gateway knows."""
+    return gateway.create_key("journeys")
+
+
+@pytest.fixture
+def ask(gateway: Gateway, marker: str) -> Asker:
+    """Asks the shared gateway; every request carries the test's marker as `user`."""
+    return Asker(gateway, marker)

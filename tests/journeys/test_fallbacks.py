@@ -1,0 +1,147 @@
+"""What happens when a provider fails: before any content another one answers, after it the caller is told."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.fakes.catalogue import provider_name
+from tests.journeys import rules
+from tests.journeys.conftest import CALLERS_FAULTS, EARLY_FAULTS
+
+NOT_ASKED_AGAIN = {"status-400": "invalid_request", "status-422": "invalid_request"} | {
+    "too-long": "context_length_exceeded",
+    "refused": "content_policy_violation",
+}
+
+
+@pytest.mark.parametrize("fault", EARLY_FAULTS)
+def test_another_provider_answers_a_whole_request(ask, fake, fault):
+    model = f"early/{fault}-whole"
+    if fault == "only-comments":
+        pytest.skip("a whole answer has no comments")
+    began = time.monotonic()
+    response = ask.chat(model)
+    assert time.monotonic() - began < 4
+    body = response.json()
+    rules.is_chat(body)
+    assert body["provider"] == provider_name(model, 2)
+    assert_second_attempt_answered(ask, model)
+    expected_calls = 1 if fault == "refused-connection" else 2
+    assert len(fake.calls_with(ask.marker)) == expected_calls
+
+
+@pytest.mark.parametrize("fault", EARLY_FAULTS)
+def test_another_provider_answers_a_streamed_request(ask, fault):
+    model = f"early/{fault}-streamed"
+    stream = ask.stream(model)
+    rules.is_stream(stream.chunks)
+    assert stream.is_done
+    assert stream.text == "one two three"
+    assert stream.chunks[0]["provider"] == provider_name(model, 2)
+    assert_second_attempt_answered(ask, model)
+
+
+def assert_second_attempt_answered(ask, model):
+    """The row names both attempts, why the first failed, and charges the second alone."""
+    row = ask.row()
+    assert (row["status_code"], row["error"], row["provider"]) == (200, None, provider_name(model, 2))
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (12, 3)
+    first, second = row["attempts"]
+    assert first["error_type"]
+    assert first["error"]
+    assert "sk-secret" not in first["error"]
+    assert "internal.example" not in first["error"]
+    assert (second["status"], second["error"]) == (200, None)
+
+
+@pytest.mark.parametrize("fault", ["silence", "mute"])
+def test_a_silent_provider_is_left_at_once_when_its_time_is_up(ask, fake, fault):
+    model = f"early/{fault}-streamed"
+    ask.stream(model)
+    first = fake.call_with(ask.marker, until=lambda call: call.is_over)
+    silent = [call for call in fake.calls_with(ask.marker) if call.scenario == fault]
+    for call in silent:
+        fake.call_with(ask.marker, until=lambda call: call.scenario == fault and call.is_over)
+        assert call.client_left_at is not None
+        assert call.client_left_at - call.arrived_at < 1.5
+    assert first is not None
+
+
+@pytest.mark.parametrize("fault", CALLERS_FAULTS)
+@pytest.mark.parametrize("way", ["whole", "streamed"])
+def test_what_is_wrong_with_the_request_is_not_asked_twice(ask, fake, fault, way):
+    model = f"callers/{fault}-{way}"
+    response = ask.chat(model, stream=way == "streamed")
+    expected = {"status-422": (400, 422), "refused": (403,)}.get(fault, (400,))
+    assert response.status_code in expected
+    error = rules.is_error(response.json(), response.status_code, NOT_ASKED_AGAIN[fault])
+    assert error["metadata"]["provider_name"] == provider_name(model)
+    assert len(fake.calls_with(ask.marker)) == 1
+    assert len(ask.row()["attempts"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "error_type", "upstream_status"),
+    [
+        ("books/only-500", 502, "provider_unavailable", "500"),
+        ("books/only-401", 502, "provider_unavailable", "401"),
+        ("books/only-429", 429, "rate_limit_exceeded", "429"),
+    ],
+)
+def test_the_last_providers_error_reaches_the_caller_scrubbed(ask, model, status, error_type, upstream_status):
+    response = ask.chat(model)
+    assert response.status_code == status
+    error = rules.is_error(response.json(), status, error_type)
+    assert error["metadata"]["provider_name"] == provider_name(model)
+    assert f"upstream says {upstream_status}" in error["metadata"]["raw"]
+    for hidden in ("internal.example", "sk-secret", "sk-fake", "127.0.0.1"):
+        assert hidden not in response.text
+    row = ask.row()
+    assert (row["status_code"], row["error_type"]) == (status, error_type)
+    assert float(row["cost_usd"]) == 0
+    assert response.headers.get("retry-after") == ("7" if status == 429 else None)
+
+
+def test_fallbacks_can_be_forbidden(ask, fake):
+    response = ask.chat("early/status-500-forbidden", provider={"allow_fallbacks": False})
+    rules.is_error(response.json(), 502, "provider_unavailable")
+    assert len(fake.calls_with(ask.marker)) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "error_type"),
+    [
+        ("fake/late-cut", 502, "provider_unavailable"),
+        ("fake/late-truncation", 502, "provider_unavailable"),
+        ("fake/late-frame", 502, "provider_unavailable"),
+        ("fake/late-stall", 504, "timeout"),
+    ],
+)
+def test_a_stream_that_breaks_says_so_and_is_not_spliced(ask, fake, model, status, error_type):
+    stream = ask.stream(model)
+    *content, last = stream.chunks
+    assert (
+        "".join(choice["delta"]["content"] for chunk in content for choice in chunk["choices"]) == " token0 token1 token2"
+    )
+    for chunk in stream.chunks:
+        rules.is_chunk(chunk)
+    assert len({(chunk["id"], chunk["model"], chunk["provider"]) for chunk in stream.chunks}) == 1
+    rules.is_error(last, status, error_type)
+    assert last["choices"][0]["finish_reason"] == "error"
+    assert last["choices"][0]["delta"]["content"] == ""
+    assert stream.is_done
+    assert len(fake.calls_with(ask.marker)) == 1
+    row = ask.row()
+    assert row["finish_reason"] == "error"
+    assert (row["error_type"], row["is_cancelled"]) == (error_type, 0)
+    assert row["error"]
+    assert row["completion_tokens"] > 0
+    assert row["is_estimated"] == 1
+
+
+def test_a_whole_answer_that_breaks_off_half_way_is_answered_by_another(ask):
+    body = ask.chat("early/cut-whole", messages=[{"role": "user", "content": "word " * 200}]).json()
+    rules.is_chat(body)
+    assert body["provider"] == provider_name("early/cut-whole", 2)

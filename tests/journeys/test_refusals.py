@@ -1,0 +1,187 @@
+"""Requests that the gateway itself refuses: the status, the words, and that no provider is bothered."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+
+import httpx
+import pytest
+
+from tests.fakes.catalogue import seed
+from tests.journeys import rules
+from tests.journeys.asking import Asker
+
+CHAT = "/v1/chat/completions"
+JSON = {"Content-Type": "application/json"}
+
+
+def refused(response: httpx.Response, status: int, error_type: str = "invalid_request") -> dict:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"].startswith("application/json")
+    return rules.is_error(response.json(), status, error_type)
+
+
+@pytest.mark.parametrize("body", [b'{"model": "fake/ok", ]', b"", b"hello", b'{"model": "fake/ok"'])
+def test_malformed_json_is_refused_with_the_place(gateway, body):
+    error = refused(gateway.client.post(CHAT, content=body, headers=JSON), 400)
+    assert re.search(r"(line|column|char|position|byte|empty)", error["message"]), error["message"]
+
+
+@pytest.mark.parametrize("body", ["[]", '"text"', "null", "7"])
+def test_a_body_that_is_no_object_is_refused(gateway, body):
+    error = refused(gateway.client.post(CHAT, content=body, headers=JSON), 400)
+    assert "object" in error["message"].lower()
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": 9}, "temperature"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "wizard", "content": "b"}]}, "messages[1].role"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"content": "a"}]}, "messages[0].role"),
+        ({"stream": "yes"}, "stream"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"n": 0}, "n"),
+        ({"reasoning": {"effort": "extreme"}}, "reasoning.effort"),
+        ({"provider": []}, "provider"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_refused_with_the_path_of_its_field(ask, gateway, fake, change, path):
+    response = gateway.client.post(CHAT, json=ask.body("fake/ok") | change)
+    assert response.status_code in (400, 422)
+    error = response.json()["error"]
+    rules.is_error(response.json(), response.status_code, error["metadata"]["error_type"])
+    assert path in error["message"].replace(".0", "[0]").replace(".1", "[1]"), error["message"]
+    assert fake.calls_with(ask.marker) == []
+
+
+@pytest.mark.parametrize("missing", ["model", "messages"])
+def test_a_missing_field_is_named(ask, gateway, missing):
+    body = ask.body("fake/ok")
+    del body[missing]
+    assert missing in refused(gateway.client.post(CHAT, json=body), 400)["message"]
+
+
+def test_an_unknown_model_is_a_404_that_names_close_ones_and_leaves_a_row(ask):
+    error = refused(ask.chat("fake/tolls"), 404, "not_found")
+    assert "fake/tolls" in error["message"]
+    assert "fake/tools" in str(error)
+    row = ask.row()
+    assert (row["status_code"], row["error_type"], row["requested_model"]) == (404, "not_found", "fake/tolls")
+
+
+def test_an_unknown_model_is_refused_before_a_stream_begins(ask):
+    response = ask.chat("fake/nothing-like-it", stream=True)
+    refused(response, 404, "not_found")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_another_method_is_a_405_that_says_which_is_right(gateway, method):
+    response = gateway.client.request(method, CHAT)
+    refused(response, 405)
+    assert "POST" in response.headers["allow"]
+
+
+def test_a_page_that_does_not_exist_is_a_404_in_the_same_envelope(gateway):
+    refused(gateway.client.get("/v1/nothing"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/xml"]
+)
+def test_another_content_type_is_a_415(ask, gateway, content_type):
+    response = gateway.client.post(CHAT, content=b"model=fake/ok", headers={"Content-Type": content_type})
+    refused(response, 415)
+
+
+def test_json_without_a_content_type_is_accepted(ask, gateway):
+    request = gateway.client.build_request("POST", CHAT, json=ask.body("fake/ok"))
+    del request.headers["content-type"]
+    assert gateway.client.send(request).status_code == 200
+
+
+def test_too_large_a_body_is_refused_without_reading_it(start_gateway, fake):
+    gateway = start_gateway(seed(fake, {"fake/ok": "ok"}), MAX_BODY_MB="0.1")
+    announced = socket.create_connection(("127.0.0.1", gateway.port), timeout=3)
+    with announced:
+        announced.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 50000000\r\n\r\n{"
+        )
+        assert announced.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+    def endless():
+        for _ in range(100):
+            yield b" " * 65536
+
+    with httpx.Client(base_url=gateway.url) as client:
+        try:
+            response = client.post(CHAT, content=endless(), headers=JSON)
+        except httpx.WriteError:  # The answer came, and the door was shut, while we were still sending.
+            return
+        error = refused(response, 413, "payload_too_large")
+        assert "MAX_BODY_MB" in error["message"] or "0.1" in error["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v1/chat/completions", "/v1/models"])
+def test_a_browser_may_ask(gateway, path):
+    wanted = "authorization,content-type,http-referer,x-title,x-openrouter-title,x-session-id,x-stainless-lang"
+    preflight = gateway.client.options(
+        path,
+        headers={
+            "Origin": "https://app.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": wanted,
+        },
+    )
+    assert preflight.status_code in (200, 204)
+    assert preflight.headers["access-control-allow-origin"] == "*"
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    allowed = preflight.headers["access-control-allow-headers"].lower()
+    assert allowed == "*" or set(wanted.split(",")) <= {name.strip() for name in allowed.split(",")}
+
+
+@pytest.mark.parametrize("model", ["fake/ok", "fake/unknown", "browser/only-500"])
+def test_answers_and_errors_alike_can_be_read_by_a_browser(ask, model):
+    response = ask.chat(model, headers={"Origin": "https://app.example"})
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert "x-generation-id" in response.headers["access-control-expose-headers"].lower()
+
+
+def test_a_key_is_checked_where_keys_are_required(start_gateway, fake, marker):
+    gateway = start_gateway(seed(fake, {"fake/ok": "ok"}), REQUIRE_API_KEY="true")
+    ask = Asker(gateway, marker)
+    assert "key" in refused(ask.chat("fake/ok"), 401, "authentication")["message"].lower()
+    for bad in ("Bearer sk-or-v1-" + "0" * 64, "Bearer nonsense", "Basic dTpw", "Bearer"):
+        error = refused(ask.chat("fake/ok", headers={"Authorization": bad}), 401, "authentication")
+        assert "0" * 64 not in str(error)
+    assert fake.calls_with(marker) == []
+
+    secret = gateway.create_key("journey")
+    assert Asker(gateway, marker, key=secret).chat("fake/ok").status_code == 200
+    row = gateway.row(user_id=marker, status_code=200)
+    assert row["api_key_id"] == gateway.sql("SELECT id FROM accounting_apikey")[0]["id"]
+    everything = [
+        str(table) for table in gateway.sql("SELECT * FROM api_logs") + gateway.sql("SELECT * FROM accounting_apikey")
+    ]
+    assert not any(secret in text for text in everything)
+    assert secret not in gateway.log
+
+
+def test_a_bad_key_is_refused_even_where_none_is_needed(ask):
+    response = ask.chat("fake/ok", headers={"Authorization": "Bearer sk-or-v1-" + "0" * 64})
+    refused(response, 401, "authentication")
+
+
+def test_a_refusal_takes_no_time(ask):
+    began = time.monotonic()
+    ask.chat("fake/unknown")
+    assert time.monotonic() - began < 1
