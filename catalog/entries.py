@@ -142,6 +142,8 @@ class ProviderEntry:
     extra_headers: Mapping[str, str]
     quirks: Quirks = Quirks()
     unconfigured: str | None = None
+    published: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    """What `/providers` tells of it beside its name: policies and country, null where unknown."""
     collects_data: bool = True
     has_zero_data_retention: bool = False
 

@@ -74,6 +74,17 @@ def provider_entry(row: Provider, lookup: Lookup) -> ProviderEntry:
         extra_headers=MappingProxyType(dict(row.extra_headers)),
         quirks=_quirks(row),
         unconfigured=unconfigured or (None if keys else missing),
+        collects_data=row.collects_data,
+        has_zero_data_retention=row.has_zero_data_retention,
+        published=MappingProxyType(
+            {
+                "privacy_policy_url": row.privacy_policy_url or None,
+                "terms_of_service_url": row.terms_of_service_url or None,
+                "status_page_url": row.status_page_url or None,
+                "headquarters": row.headquarters or None,
+                "datacenters": None,
+            }
+        ),
     )
 
 

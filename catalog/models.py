@@ -180,6 +180,16 @@ class Provider(models.Model):
         default=Continuation.NONE.value,
         help_text="How an answer that broke off is continued.",
     )
+    collects_data = models.BooleanField(
+        default=True,
+        help_text="May store prompts or train on them: left out where callers send data_collection: deny. Local engines "
+        "never count as collecting.",
+    )
+    has_zero_data_retention = models.BooleanField(
+        "zero data retention",
+        default=False,
+        help_text="By contract keeps nothing of a request: may serve callers who send zdr: true, as local engines may.",
+    )
     privacy_policy_url = models.URLField(blank=True)
     terms_of_service_url = models.URLField(blank=True)
     status_page_url = models.URLField(blank=True)

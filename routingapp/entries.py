@@ -7,11 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-STRATEGIES = {
-    "weighted": "Each adapter gets its weight's share of the traffic; the others stand by.",
-}
-"""Every strategy by name, with the sentence operators read in admin."""
-
 DEFAULT_STRATEGY = "weighted"
 
 
@@ -23,11 +18,17 @@ class OffloadMode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PolicyEntry:
-    """The rules by which one model is routed. Times in seconds; `is_offloaded` has the environment worked in."""
+    """The rules by which one model is routed. Times in seconds; `is_offloaded` has the environment worked in.
+
+    `strategy` is a name in `routingapp.strategies`. The `local_max_…` say when a local engine is saturated.
+    """
 
     strategy: str = DEFAULT_STRATEGY
     is_offloaded: bool = False
     local_fraction: float | None = None
+    local_max_in_flight: int = 32
+    local_max_waiting: int = 4
+    local_max_ttft_s: float = 5
     max_attempts: int = 3
     deadline_s: float = 600
     health_check_interval_s: float = 10

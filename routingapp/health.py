@@ -12,27 +12,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from gateway_project.errors import ProviderError
 from routingapp.breaker import DEFAULT_RULES, Breaker, BreakerRules, BreakerState
-
-WINDOW_S = 300.0
-"""Percentiles and counts cover the last five minutes, as OpenRouter's do."""
-
-MAX_OUTCOMES = 512
-"""Kept per adapter, the latest; bounds memory under load."""
+from routingapp.measured import MAX_OUTCOMES, NOTHING, Measured, Outcome, measure
 
 _FRESH_S = 1.0
 """Percentiles are sorted anew at most this often."""
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    p50: float
-    p75: float
-    p90: float
-    p99: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +32,6 @@ class EngineView:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """The last five minutes of one adapter. Seconds, and tokens per second; None where nothing was measured."""
-
-    calls: int = 0
-    faults: int = 0
-    ttft_s: Percentiles | None = None
-    latency_s: Percentiles | None = None
-    throughput_tps: Percentiles | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class HealthView:
     """One adapter at one moment, frozen. Times are of the same clock as `now`."""
 
@@ -65,7 +40,7 @@ class HealthView:
     state: BreakerState = BreakerState.CLOSED
     retry_in_s: float = 0.0
     faults_in_a_row: int = 0
-    measured: Measured = Measured()
+    measured: Measured = NOTHING
     last_error: str | None = None
     last_fault_at: float | None = None
     last_success_at: float | None = None
@@ -74,14 +49,6 @@ class HealthView:
     def fault_share(self) -> float:
         """Faults among the calls of the last five minutes, 0 where there were none."""
         return self.measured.faults / self.measured.calls if self.measured.calls else 0.0
-
-
-class _Outcome(NamedTuple):
-    at: float
-    is_fault: bool
-    ttft_s: float | None = None
-    latency_s: float | None = None
-    tokens_per_s: float | None = None
 
 
 class _Adapter:
@@ -101,7 +68,7 @@ class _Adapter:
     def __init__(self, rules: BreakerRules) -> None:
         self.breaker = Breaker(rules)
         self.in_flight = 0
-        self.outcomes: deque[_Outcome] = deque(maxlen=MAX_OUTCOMES)
+        self.outcomes: deque[Outcome] = deque(maxlen=MAX_OUTCOMES)
         self.last_error: str | None = None
         self.last_fault_at: float | None = None
         self.last_success_at: float | None = None
@@ -149,7 +116,7 @@ class Health:
         adapter.last_success_at = now
         seconds = (latency_s or 0.0) - (ttft_s or 0.0)
         speed = tokens / seconds if tokens and seconds > 0 else None
-        adapter.outcomes.append(_Outcome(now, False, ttft_s, latency_s, speed))
+        adapter.outcomes.append(Outcome(now, False, ttft_s, latency_s, speed))
 
     def failed(self, adapter_id: int, now: float, error: ProviderError) -> None:
         """A call failed. Only the provider's own faults reach the breaker, never a caller's mistake."""
@@ -160,7 +127,7 @@ class Health:
             adapter.breaker.released()
             return
         adapter.last_fault_at = now
-        adapter.outcomes.append(_Outcome(now, True))
+        adapter.outcomes.append(Outcome(now, True))
         adapter.breaker.faulted(now, error.retry_after_s if error.status == 429 else None)
 
     def released(self, adapter_id: int) -> None:
@@ -178,17 +145,22 @@ class Health:
         adapter = self._adapters.get(adapter_id)
         return adapter.in_flight if adapter else 0
 
-    def last_fault_at(self, adapter_id: int) -> float | None:
+    def had_fault(self, adapter_id: int, now: float, within_s: float) -> bool:
+        """Whether the adapter has failed in the last `within_s` seconds."""
         adapter = self._adapters.get(adapter_id)
-        return adapter.last_fault_at if adapter else None
+        return adapter is not None and adapter.last_fault_at is not None and now - adapter.last_fault_at < within_s
+
+    def last_success_at(self, adapter_id: int) -> float | None:
+        adapter = self._adapters.get(adapter_id)
+        return adapter.last_success_at if adapter else None
 
     def measured(self, adapter_id: int, now: float) -> Measured:
         """Percentiles and counts of the last five minutes, at most a second old."""
         adapter = self._adapters.get(adapter_id)
         if adapter is None:
-            return _NOTHING_MEASURED
+            return NOTHING
         if adapter.measured_at is None or now - adapter.measured_at >= _FRESH_S:
-            adapter.measured = _measure(adapter.outcomes, now)
+            adapter.measured = measure(adapter.outcomes, now)
             adapter.measured_at = now
         return adapter.measured
 
@@ -230,27 +202,3 @@ class Health:
         if adapter is None:
             adapter = self._adapters[adapter_id] = _Adapter(self._rules)
         return adapter
-
-
-_NOTHING_MEASURED = Measured()
-
-
-def _measure(outcomes: deque[_Outcome], now: float) -> Measured:
-    while outcomes and now - outcomes[0].at > WINDOW_S:
-        outcomes.popleft()
-    return Measured(
-        calls=len(outcomes),
-        faults=sum(outcome.is_fault for outcome in outcomes),
-        ttft_s=_percentiles([outcome.ttft_s for outcome in outcomes if outcome.ttft_s is not None]),
-        latency_s=_percentiles([outcome.latency_s for outcome in outcomes if outcome.latency_s is not None]),
-        throughput_tps=_percentiles([outcome.tokens_per_s for outcome in outcomes if outcome.tokens_per_s is not None]),
-    )
-
-
-def _percentiles(values: list[float]) -> Percentiles | None:
-    """By nearest rank: each is a value that was really measured."""
-    if not values:
-        return None
-    values.sort()
-    last = len(values) - 1
-    return Percentiles(*(values[round(last * share)] for share in (0.5, 0.75, 0.9, 0.99)))

@@ -8,7 +8,8 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from catalog.models import Adapter, LanguageModel
-from routingapp.entries import DEFAULT_STRATEGY, STRATEGIES, OffloadMode
+from routingapp.entries import DEFAULT_STRATEGY, OffloadMode
+from routingapp.strategies import STRATEGIES
 
 
 class RoutingWeight(models.Model):
@@ -60,6 +61,23 @@ class RoutingPolicy(models.Model):
         blank=True,
         validators=[MinValueValidator(0), MaxValueValidator(1)],
         help_text="Share of the traffic for local engines, 0 to 1. Empty: the weights decide.",
+    )
+    local_max_in_flight = models.PositiveIntegerField(
+        "local: in flight",
+        default=32,
+        validators=[MinValueValidator(1)],
+        help_text="local_first: with so many requests under way, per gateway process, a local engine is saturated.",
+    )
+    local_max_waiting = models.PositiveIntegerField(
+        "local: waiting",
+        default=4,
+        help_text="local_first: with more requests than this in its own queue, a local engine is saturated.",
+    )
+    local_max_ttft_s = models.FloatField(
+        "local: first token (s)",
+        default=5,
+        validators=[MinValueValidator(0.01)],
+        help_text="local_first: with a longer median time to the first token, a local engine is saturated.",
     )
     max_attempts = models.PositiveSmallIntegerField(
         default=3, validators=[MinValueValidator(1)], help_text="Adapters tried for one request before it fails."

@@ -16,7 +16,8 @@ from catalog.entries import AdapterEntry, Catalogue, ModelEntry
 from routingapp import refusals, variants
 from routingapp.ask import Ask, Candidate, Exclusion, Situation
 from routingapp.entries import PolicyEntry, RoutingTable
-from routingapp.filters import FILTERS, matches, sift
+from routingapp.filters import FILTERS, sift
+from routingapp.filters.rule import matches
 from routingapp.health import Health
 from routingapp.preferences import SortBy
 from routingapp.strategies import REGISTRY

@@ -14,7 +14,8 @@ from typing import Any
 from catalog.entries import Catalogue, ModelEntry
 from gateway_project.errors import GatewayError, ModelNotFound, NoCandidates, NoEndpoints, PermissionDenied
 from routingapp.ask import Ask, Exclusion
-from routingapp.filters import BY_CODE, Cause
+from routingapp.filters import BY_CODE
+from routingapp.filters.rule import Cause
 from routingapp.health import Health
 
 UNKNOWN_MODEL = "model_not_found"

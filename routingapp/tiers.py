@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from catalog.entries import AdapterEntry
 from routingapp.ask import Situation
-from routingapp.filters import matches
-from routingapp.health import Percentiles
+from routingapp.filters.rule import matches
+from routingapp.measured import Percentiles
 
 
 class Tier(NamedTuple):

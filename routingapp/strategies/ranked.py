@@ -1,13 +1,14 @@
-"""What a strategy says of an adapter, and the one draw that strategies share. Pure."""
+"""What a strategy says of an adapter, and the ways of ordering that strategies share. Pure."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from catalog.entries import AdapterEntry
+from routingapp.ask import Situation
 
 
 class Ranked(NamedTuple):
@@ -34,6 +35,25 @@ def draw(adapters: Sequence[AdapterEntry], weights: Sequence[float], dice: rando
     return [Ranked(adapters[place], weights[place] / total, reason) for _, place in keyed]
 
 
-def in_order(adapters: Sequence[AdapterEntry], reason: str) -> list[Ranked]:
+def draw_by_weight(adapters: Sequence[AdapterEntry], situation: Situation, reason: str) -> list[Ranked]:
+    """All adapters, drawn by the weights that operators have set."""
+    weight_of = situation.table.weight_of
+    return draw(adapters, [weight_of(adapter.id) for adapter in adapters], situation.dice, reason)
+
+
+def shuffled(adapters: Sequence[AdapterEntry], situation: Situation) -> list[AdapterEntry]:
+    """The adapters drawn by weight: sorted stably after it, equals share the traffic by their weights."""
+    return [ranked.adapter for ranked in draw_by_weight(adapters, situation, "")]
+
+
+def in_order(adapters: Iterable[AdapterEntry], reason: str) -> list[Ranked]:
     """The adapters as they stand: all traffic begins at the first."""
     return [Ranked(adapter, 0.0 if place else 1.0, reason) for place, adapter in enumerate(adapters)]
+
+
+def stacked(*groups: list[Ranked]) -> list[Ranked]:
+    """The groups one behind the other: only the first that has anything begins requests."""
+    ordered: list[Ranked] = []
+    for group in groups:
+        ordered += [ranked._replace(share=0.0) for ranked in group] if ordered else group
+    return ordered

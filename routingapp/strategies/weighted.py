@@ -8,6 +8,8 @@ from catalog.entries import AdapterEntry
 from routingapp.ask import Situation
 from routingapp.strategies.ranked import Ranked, draw
 
+REASON = "drawn by weight"
+
 
 def weighted(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Ranked]:
     """By weight, normalised over the adapters that are left.
@@ -20,12 +22,12 @@ def weighted(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Ran
     fraction = situation.policy.local_fraction
     if fraction is not None:
         weights = _with_local_fraction(adapters, weights, fraction)
-    return draw(adapters, weights, situation.dice, "drawn by weight")
+    return draw(adapters, weights, situation.dice, REASON)
 
 
 def _with_local_fraction(adapters: Sequence[AdapterEntry], weights: list[float], fraction: float) -> list[float]:
     local = sum(weight for adapter, weight in zip(adapters, weights, strict=True) if adapter.provider.is_local)
-    hosted = sum(weights) - local
+    hosted = sum(weight for adapter, weight in zip(adapters, weights, strict=True) if not adapter.provider.is_local)
     if not local or not hosted:
         return weights
     return [

@@ -1,0 +1,18 @@
+"""Where there is most room now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from catalog.entries import AdapterEntry
+from routingapp.ask import Situation
+from routingapp.strategies.ranked import Ranked, in_order, shuffled
+
+
+def least_busy(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Ranked]:
+    """By requests in flight per weight, so that an adapter of weight 2 carries twice as many; equal ones by weight."""
+
+    def load(adapter: AdapterEntry) -> float:
+        return situation.health.in_flight(adapter.id) / (situation.table.weight_of(adapter.id) or 1.0)
+
+    return in_order(sorted(shuffled(adapters, situation), key=load), "by requests in flight, the fewest first")

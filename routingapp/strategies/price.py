@@ -1,0 +1,28 @@
+"""The cheapest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from catalog.entries import AdapterEntry
+from routingapp.ask import Situation
+from routingapp.strategies.ranked import Ranked, in_order, shuffled
+
+TYPICAL_PROMPT_TOKENS = 750
+TYPICAL_COMPLETION_TOKENS = 250
+
+
+def typical_cost(adapter: AdapterEntry) -> Decimal:
+    """USD for a request of 750 tokens in and 250 out: one number by which prices compare."""
+    prices = adapter.prices
+    return (
+        TYPICAL_PROMPT_TOKENS * prices.get("prompt")
+        + TYPICAL_COMPLETION_TOKENS * prices.get("completion")
+        + prices.get("request")
+    )
+
+
+def price(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Ranked]:
+    """By the cost of a typical request; equal ones by weight."""
+    return in_order(sorted(shuffled(adapters, situation), key=typical_cost), "by price, the cheapest first")
