@@ -16,6 +16,7 @@ import requests
 from django.test import override_settings
 
 from gateway_project import embedded
+from gateway_project.embedded_process import is_healthy
 
 STARTER = """
 import os, signal, sys
@@ -89,6 +90,7 @@ def gateway_process(tmp_path):
             text=True,
         )
         started.append(process)
+        assert process.stdout is not None
         pid, base_url = process.stdout.readline().split()
         return process, pid, base_url
 
@@ -171,6 +173,7 @@ def test_a_terminals_interrupt_does_not_reach_it_and_one_of_its_own_ends_it_quie
 
 def test_a_second_process_shares_the_first_ones_worker(gateway_process):
     worker = embedded.start_if_wanted()
+    assert worker is not None
     assert os.environ["EMBEDDED_BASE_URL"] == worker.base_url
     _, pid, base_url = gateway_process()
     assert (pid, base_url) == ("None", worker.base_url)
@@ -183,9 +186,10 @@ def test_the_successor_of_a_killed_owner_keeps_its_address(gateway_process, monk
     owner.kill()
     assert wait_until(lambda: not is_listening(base_url))
     worker = embedded.start_if_wanted()
+    assert worker is not None
     try:
         assert worker.base_url == base_url
-        assert embedded._is_healthy(base_url)
+        assert is_healthy(base_url)
     finally:
         worker.stop()
 
