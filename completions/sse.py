@@ -10,7 +10,7 @@ MAX_EVENT_BYTES = 32 * 1024 * 1024
 """Past this an upstream's event is taken for garbage instead of filling the memory."""
 
 
-class EventTooLarge(ValueError):
+class EventTooLargeError(ValueError):
     """An event outgrew `MAX_EVENT_BYTES` without ending."""
 
 
@@ -36,7 +36,7 @@ class SSEDecoder:
         text = self._buffer + data if self._buffer else data
         *blocks, self._buffer = text.split(b"\n\n")
         if len(self._buffer) > MAX_EVENT_BYTES:
-            raise EventTooLarge(f"an event of more than {MAX_EVENT_BYTES} bytes")
+            raise EventTooLargeError(f"an event of more than {MAX_EVENT_BYTES} bytes")
         return [event for block in blocks if (event := _parse(block)) is not None]
 
     def flush(self) -> list[tuple[bytes, bytes]]:

@@ -19,6 +19,7 @@ import orjson
 
 from accounting.usage import Usage
 from catalog.entries import AdapterEntry, DialectName, ProviderEntry
+from completions.sse import EventTooLargeError, SSEDecoder
 from gateway_project.errors import (
     ContentRefused,
     ContextLengthExceeded,
@@ -69,11 +70,15 @@ class StreamDecoder(abc.ABC):
     """Turns the bytes of one streamed answer into chunks, whatever the sizes they arrive in.
 
     `is_finished` becomes true once a finish reason or the dialect's end mark has been seen; a stream that ends before is
-    broken. `malformed` counts events that were skipped because they could not be read.
+    broken. `is_done` becomes true at the end mark: nothing more will come. `malformed` counts events that were skipped
+    because they could not be read.
     """
 
     is_finished: bool = False
+    is_done: bool = False
     malformed: int = 0
+    failure: ProviderError | None = None
+    """An error frame that has been seen but not raised yet, because chunks came in one piece with it."""
 
     @abc.abstractmethod
     def feed(self, data: bytes) -> list[Chunk]:
@@ -82,6 +87,58 @@ class StreamDecoder(abc.ABC):
     @abc.abstractmethod
     def flush(self) -> list[Chunk]:
         """What is left when the stream has ended. Call it once."""
+
+
+class EventStreamDecoder(StreamDecoder):
+    """A decoder of server-sent events with JSON inside: everything but what an event means, which is `on_event`.
+
+    An error frame that arrives in one piece with chunks before it is held in `failure` and raised by the next call, so that
+    what was said before it is not lost.
+    """
+
+    def __init__(self) -> None:
+        self._sse = SSEDecoder()
+        self.failure: ProviderError | None = None
+
+    @abc.abstractmethod
+    def on_event(self, name: bytes, data: bytes) -> Chunk | None:
+        """What one event means; None if nothing. Raises `ProviderError` on an error frame."""
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        try:
+            return self._chunks(self._sse.feed(data))
+        except EventTooLargeError as error:
+            raise ProviderUnavailable(f"Provider sent {error}") from error
+
+    def flush(self) -> list[Chunk]:
+        return self._chunks(self._sse.flush())
+
+    def _chunks(self, events: list[tuple[bytes, bytes]]) -> list[Chunk]:
+        if self.failure is not None:
+            raise self.failure
+        chunks: list[Chunk] = []
+        for name, data in events:
+            try:
+                chunk = self.on_event(name, data)
+            except ProviderError as error:
+                self.failure = error
+                if not chunks:
+                    raise
+                break
+            if chunk is not None:
+                chunks.append(chunk)
+        return chunks
+
+    def parse(self, data: bytes) -> JSON | None:
+        """The JSON object in an event's data; None, counted as malformed, where it is something else."""
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            event = None
+        if isinstance(event, dict):
+            return event
+        self.malformed += 1
+        return None
 
 
 class Dialect(abc.ABC):

@@ -1,0 +1,22 @@
+"""OpenRouter's error envelope (openrouter.md 4.1): the one shape in which any failure leaves the gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from django.http import HttpResponse
+
+from gateway_project.errors import GatewayError
+
+
+def response(error: GatewayError) -> HttpResponse:
+    """`error` as an HTTP response with its status, its headers and `{"error": {code, message, metadata}}`."""
+    return json({"error": error.body()}, status=error.status, headers=error.headers)
+
+
+def json(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
+    """`body` as a JSON response."""
+    return HttpResponse(
+        orjson.dumps(body, default=str), status=status, content_type="application/json", headers=headers or {}
+    )

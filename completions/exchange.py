@@ -1,0 +1,234 @@
+"""One request under way: what was asked, by whom, what has been tried, and the record that will be kept of it.
+
+Owns the request's `Record`: every exit path of the pipeline ends in exactly one of `succeeded`, `failed` or `cancelled`, each
+of which makes the record durable before the caller's last byte (invariant 2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import string
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from accounting import ledger
+from accounting.credentials import KeyEntry
+from accounting.pricing import Cost
+from accounting.record import Attempt, Record
+from accounting.usage import Usage
+from completions import schemas
+from completions.relay import Identity, Tally
+from completions.snapshot import Snapshot
+from gateway_project.errors import GatewayError, LedgerUnavailable, ProviderError
+from routingapp import preferences
+from routingapp.plan import Ask, Candidate, Plan
+
+log = logging.getLogger("gateway.completions")
+
+_ALPHABET = string.ascii_letters + string.digits
+# Seeded from the system's randomness in each process. Ids are names, not secrets, so no system call for each.
+_dice = random.Random()
+_RECORDED_PARAMETERS = frozenset(schemas.SUPPORTED_PARAMETER_OF) - {
+    "tools", "response_format", "prediction", "temperature", "top_p", "max_tokens", "seed",
+}  # fmt: skip
+_INT64_MAX = 2**63 - 1
+
+
+def generation_id(now: float) -> str:
+    """`gen-<unix seconds>-<20 letters and digits>`. 119 random bits: ids of a clock collided in earlier gateways."""
+    return f"gen-{int(now)}-{''.join(_dice.choices(_ALPHABET, k=20))}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHeaders:
+    """What a caller says about itself in headers; all untrusted text, cut to the columns' lengths."""
+
+    http_referer: str = ""
+    app_title: str = ""
+    user_agent: str = ""
+    session_id: str | None = None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The state of one request. `started` is monotonic seconds; the record's times are measured from it."""
+
+    record: Record
+    key: KeyEntry
+    snapshot: Snapshot
+    chat: dict[str, Any] = field(default_factory=dict)
+    ask: Ask | None = None
+    prompt_characters: int = 0
+    keeps_content: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def begin(cls, key: KeyEntry, snapshot: Snapshot, headers: ClientHeaders, *, endpoint: str = "chat") -> Exchange:
+        now = time.time()
+        record = Record(
+            request_id=generation_id(now),
+            timestamp=now,
+            endpoint=endpoint,
+            api_key_id=key.id,
+            session_id=headers.session_id,
+            http_referer=headers.http_referer,
+            app_title=headers.app_title,
+            user_agent=headers.user_agent,
+        )
+        return cls(record, key, snapshot)
+
+    def accept(self, request: schemas.ChatRequest, raw: dict[str, Any], *, log_content: str) -> None:
+        """Take in a validated request: what travels on, what routing asks, what the record keeps.
+
+        Raises `InvalidRequest` for preferences that cannot be read.
+        """
+        chat = self.chat = schemas.canonical(raw)
+        record = self.record
+        names = request.asked_models
+        record.requested_model = record.model_id = names[0]
+        record.stream = bool(request.stream)
+        record.user_id = request.user[:256] if request.user else None
+        record.session_id = request.session_id or record.session_id
+        record.temperature, record.top_p = request.temperature, request.top_p
+        record.max_tokens = _storable(chat.get("max_tokens"))
+        record.seed = _storable(request.seed)
+        record.parameters = {key: chat[key] for key in _RECORDED_PARAMETERS & chat.keys()} or None
+        record.metadata = request.metadata
+        self.prompt_characters, modalities = schemas.measure(chat["messages"])
+        self._keep_content(log_content)
+        self.ask = Ask(
+            models=names,
+            preferences=preferences.parse(request.provider),
+            prompt_tokens=self.prompt_characters // 4,
+            max_output_tokens=chat.get("max_tokens"),
+            input_modalities=modalities,
+            output_modalities=frozenset(request.modalities or ("text",)),
+            parameters=schemas.parameters_of(chat),
+            allowed_models=self.key.allowed_models,
+            allowed_providers=self.key.allowed_providers,
+            session=record.session_id,
+        )
+
+    def _keep_content(self, policy: str) -> None:
+        if policy == "none":
+            return
+        messages = orjson.dumps(self.chat["messages"])
+        self.record.prompt_hash = hashlib.sha256(messages).hexdigest()
+        if policy == "full":
+            self.keeps_content = True
+            self.record.prompt = messages.decode()
+
+    @property
+    def hides_reasoning(self) -> bool:
+        return bool((self.chat.get("reasoning") or {}).get("exclude"))
+
+    def elapsed_ms(self) -> int:
+        return int((time.monotonic() - self.started) * 1000)
+
+    def identity(self, candidate: Candidate) -> Identity:
+        return Identity(
+            id=self.record.request_id,
+            created=int(self.record.timestamp),
+            model=candidate.model.id,
+            provider=candidate.adapter.provider.name,
+        )
+
+    def planned(self, plan: Plan) -> None:
+        """Keep why each adapter was or was not a candidate, where that is not plain from the attempts alone."""
+        if plan.exclusions or len(plan.candidates) > 1:
+            self.record.plan = plan.describe()
+
+    def attempt(self, candidate: Candidate) -> Attempt:
+        """Begin the next attempt: from now on the record speaks of this candidate."""
+        adapter = candidate.adapter
+        record = self.record
+        record.model_id = candidate.model.id
+        record.provider = adapter.provider.slug
+        record.adapter_id = adapter.id
+        record.upstream_model = adapter.upstream_model
+        attempt = Attempt(
+            adapter_id=adapter.id,
+            provider=adapter.provider.slug,
+            upstream_model=adapter.upstream_model,
+            started_ms=self.elapsed_ms(),
+        )
+        record.attempts.append(attempt)
+        return attempt
+
+    def attempt_failed(self, attempt: Attempt, error: GatewayError) -> None:
+        attempt.latency_ms = self.elapsed_ms() - attempt.started_ms
+        attempt.status = error.upstream_status if isinstance(error, ProviderError) else error.status
+        attempt.error_type = error.error_type
+        attempt.error = error.message[:500]
+
+    def said_first(self, attempt: Attempt) -> None:
+        """The first content of a stream has arrived."""
+        self.record.ttft_ms = self.elapsed_ms()
+        attempt.ttft_ms = self.record.ttft_ms - attempt.started_ms
+
+    def consumed(self, candidate: Candidate, tally: Tally, usage: Usage, charged: Cost) -> None:
+        """Write down what the present attempt used and cost: on success, and for what had gone by when it ended early."""
+        record, attempt = self.record, self.record.attempts[-1]
+        record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        record.total_tokens = usage.total_tokens
+        record.reasoning_tokens = usage.reasoning
+        record.cache_read_tokens = usage.cache_read
+        record.cache_write_tokens = usage.cache_write + usage.cache_write_1h
+        record.audio_tokens = usage.prompt_audio + usage.completion_audio
+        record.image_tokens = usage.completion_image
+        record.is_estimated = usage.is_estimated
+        record.cost_usd = format(charged.total, "f")
+        record.prices = {key: format(price, "f") for key, price in candidate.adapter.prices.known.items()} or None
+        record.finish_reason, record.native_finish_reason = tally.finish_reason, tally.native_finish_reason
+        record.upstream_id = attempt.upstream_id = tally.upstream_id
+        if self.keeps_content and tally.text is not None:
+            record.response = "".join(tally.text)
+        attempt.prompt_tokens, attempt.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        attempt.cost_usd = record.cost_usd
+
+    def succeeded(self) -> None:
+        """Make the record of an answered request durable. Raises `LedgerUnavailable`: then it must not be answered."""
+        attempt = self.record.attempts[-1]
+        attempt.status = 200
+        attempt.latency_ms = self.elapsed_ms() - attempt.started_ms
+        self.record.status_code = 200
+        self._settle()
+
+    def failed(self, error: GatewayError) -> None:
+        """Make the record of a failed request durable, as far as that is possible."""
+        self.record.status_code = error.status
+        self.record.error = error.message[:2000]
+        self.record.error_type = error.error_type
+        self._settle_quietly()
+
+    def cancelled(self, *, by_shutdown: bool = False) -> None:
+        """Make the record of a request durable whose client has left, or that the shutdown has cut off."""
+        self.record.is_cancelled = not by_shutdown
+        self.record.status_code = 503 if by_shutdown else 499
+        self.record.error = "The gateway was shut down" if by_shutdown else "The client closed the request"
+        self.record.error_type = "provider_unavailable" if by_shutdown else None
+        if self.record.attempts and not self.record.attempts[-1].latency_ms:
+            attempt = self.record.attempts[-1]
+            attempt.latency_ms = self.elapsed_ms() - attempt.started_ms
+        self._settle_quietly()
+
+    def _settle(self) -> None:
+        self.record.latency_ms = self.elapsed_ms()
+        ledger.settle(self.record)
+
+    def _settle_quietly(self) -> None:
+        """Settle where the caller is not told of success anyway: a ledger that is away must not hide the first error."""
+        try:
+            self._settle()
+        except LedgerUnavailable as error:
+            log.error("request %s could not be recorded: %s", self.record.request_id, error.message)
+
+
+def _storable(number: int | None) -> int | None:
+    """`number` where it fits a database integer; the full value still travels to the provider."""
+    return number if number is not None and abs(number) <= _INT64_MAX else None

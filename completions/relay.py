@@ -1,0 +1,225 @@
+"""Canonical answers to what the client reads, with a tally of what went by. Pure: no network, no clock, no Django.
+
+Owns the shape of bodies, chunks and error events (openrouter.md 2, 3 and 9.1): ids, `provider`, usage with cost, one finish.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import orjson
+
+from accounting.pricing import Cost, cost
+from accounting.usage import Usage, estimate
+from catalog.entries import Prices
+from completions import sse
+from completions.dialects.base import JSON, Chunk, Completion
+from gateway_project.errors import GatewayError
+
+_SAID = ("content", "reasoning", "tool_calls", "refusal", "images", "audio", "annotations", "reasoning_details")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What every body and chunk of one answer carries."""
+
+    id: str
+    created: int
+    model: str
+    provider: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has gone by: enough to settle the request at any moment, also in the middle of a stream."""
+
+    usage: Usage | None = None
+    completion_characters: int = 0
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    upstream_id: str | None = None
+    text: list[str] | None = None
+
+    def count(self, said: JSON) -> None:
+        """Count the text of a message or delta, and keep it where the answer is to be logged."""
+        content = said.get("content")
+        if isinstance(content, str) and content:
+            self.completion_characters += len(content)
+            if self.text is not None:
+                self.text.append(content)
+        if reasoning := said.get("reasoning"):
+            self.completion_characters += len(reasoning)
+        for call in said.get("tool_calls") or ():
+            self.completion_characters += len(call["function"].get("arguments") or "")
+
+    def settle(self, prompt_characters: int) -> Usage:
+        """The provider's usage or, if it sent none, an estimate."""
+        return self.usage or estimate(prompt_characters, self.completion_characters)
+
+
+def has_content(chunk: Chunk) -> bool:
+    """Whether `chunk` says something, so that after it no other provider may answer instead."""
+    return any(choice["delta"].get(key) for choice in chunk.choices for key in _SAID)
+
+
+def is_answer(completion: Completion) -> bool:
+    """Whether a whole answer is one: it says something, or the provider counted tokens for saying nothing."""
+    said = any(choice["message"].get(key) for choice in completion.choices for key in _SAID)
+    counted = completion.usage is not None and completion.usage.completion_tokens > 0
+    ended = any(choice["finish_reason"] in ("length", "content_filter") for choice in completion.choices)
+    return said or counted or ended
+
+
+def usage_json(usage: Usage, charged: Cost) -> JSON:
+    """OpenRouter's `usage` object, complete with numbers everywhere."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "cost": float(charged.total),
+        "is_byok": False,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
+            "audio_tokens": usage.prompt_audio,
+            "video_tokens": 0,
+        },
+        "cost_details": {
+            "upstream_inference_cost": float(charged.total),
+            "upstream_inference_prompt_cost": float(charged.prompt),
+            "upstream_inference_completions_cost": float(charged.completion),
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning,
+            "image_tokens": usage.completion_image,
+            "audio_tokens": usage.completion_audio,
+        },
+    }
+
+
+def body(completion: Completion, identity: Identity, usage: Usage, charged: Cost) -> JSON:
+    """The whole answer of a request that does not stream."""
+    choices = []
+    for choice in completion.choices:
+        message = choice["message"]
+        message.setdefault("refusal", None)
+        message.setdefault("reasoning", None)
+        choices.append({"logprobs": None, **choice})
+    return {
+        "id": identity.id,
+        "object": "chat.completion",
+        "created": identity.created,
+        "model": identity.model,
+        "provider": identity.provider,
+        "system_fingerprint": None,
+        "service_tier": None,
+        **completion.extra,
+        "choices": choices,
+        "usage": usage_json(usage, charged),
+    }
+
+
+def tally_of(completion: Completion, *, keep_text: bool = False) -> Tally:
+    """The tally of a whole answer."""
+    tally = Tally(usage=completion.usage, upstream_id=completion.upstream_id, text=[] if keep_text else None)
+    for choice in completion.choices:
+        tally.count(choice["message"])
+        tally.finish_reason = choice["finish_reason"]
+        tally.native_finish_reason = choice["native_finish_reason"]
+    return tally
+
+
+@dataclass(slots=True)
+class StreamRelay:
+    """Turns the chunks of one answer into events and keeps the tally.
+
+    `hide_reasoning` is the caller's `reasoning.exclude`. Usage is held back until `finish`, because it goes out with the cost,
+    and the cost goes out only after the request has been recorded.
+    """
+
+    identity: Identity
+    tally: Tally = field(default_factory=Tally)
+    hide_reasoning: bool = False
+    _head: JSON = field(init=False)
+    _last_choices: list[JSON] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._head = {
+            "id": self.identity.id,
+            "object": "chat.completion.chunk",
+            "created": self.identity.created,
+            "model": self.identity.model,
+            "provider": self.identity.provider,
+        }
+
+    def events(self, chunks: list[Chunk]) -> bytes:
+        """The events for `chunks`, ready to be sent."""
+        return b"".join([self._event(chunk) for chunk in chunks])
+
+    def _event(self, chunk: Chunk) -> bytes:
+        tally = self.tally
+        if chunk.usage is not None:
+            tally.usage = chunk.usage
+        if chunk.upstream_id and tally.upstream_id is None:
+            tally.upstream_id = chunk.upstream_id
+        if not chunk.choices:
+            return b""
+        for choice in chunk.choices:
+            delta = choice["delta"]
+            tally.count(delta)
+            if self.hide_reasoning:
+                delta.pop("reasoning", None)
+                delta.pop("reasoning_details", None)
+            if choice["finish_reason"] is not None:
+                tally.finish_reason = choice["finish_reason"]
+                tally.native_finish_reason = choice["native_finish_reason"]
+                self._last_choices.append(
+                    {
+                        "index": choice["index"],
+                        "delta": {"role": "assistant", "content": ""},
+                        "finish_reason": choice["finish_reason"],
+                        "native_finish_reason": choice["native_finish_reason"],
+                    }
+                )
+        return sse.event(orjson.dumps({**self._head, **chunk.extra, "choices": chunk.choices}))
+
+    def finish(self, usage: Usage, charged: Cost) -> bytes:
+        """The usage event, which repeats the finish as OpenRouter does, and `[DONE]`."""
+        last = {**self._head, "service_tier": None, "choices": self._last_choices, "usage": usage_json(usage, charged)}
+        return sse.event(orjson.dumps(last)) + sse.DONE
+
+    def error(self, error: GatewayError) -> bytes:
+        """The error as a whole chunk, then `[DONE]`: a bare error object breaks OpenRouter's own SDKs (openrouter.md 3)."""
+        chunk = {
+            **self._head,
+            "error": error.body(),
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {"role": "assistant", "content": ""},
+                    "finish_reason": "error",
+                    "native_finish_reason": None,
+                }
+            ],
+        }
+        return sse.event(orjson.dumps(chunk, default=str)) + sse.DONE
+
+
+def charge(usage: Usage, prices: Prices, finish_reason: str | None) -> Cost:
+    """What the caller pays. An answer that failed without a single token of output is free (openrouter.md 2, billing rule)."""
+    if not usage.completion_tokens and finish_reason in (None, "error"):
+        return Cost(Decimal(0), Decimal(0))
+    return cost(usage, prices)
+
+
+def without_reasoning(completion: Completion) -> Completion:
+    """`completion` for a caller who asked not to see the reasoning (`reasoning.exclude`)."""
+    for choice in completion.choices:
+        choice["message"].pop("reasoning", None)
+        choice["message"].pop("reasoning_details", None)
+    return completion
+
+
+def text_of(parts: list[str] | None) -> str | None:
+    return "".join(parts) if parts is not None else None

@@ -1,0 +1,169 @@
+"""What a chat request may look like (openrouter.md 1): pydantic checks it, nothing is dropped.
+
+The validated model serves checking, documentation and typed access; the body that travels on is the caller's own JSON
+(`canonical`), so that a field nobody here has heard of still reaches the provider.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from typing_extensions import TypedDict
+
+from completions import reasoning
+
+Number = Annotated[float, Field(strict=False)]
+Effort = Literal["max", "xhigh", "high", "medium", "low", "minimal", "none"]
+
+
+class Part(TypedDict, extra_items=Any):  # type: ignore[call-arg]
+    """A content part; each type has its own further fields (openrouter.md 1.2)."""
+
+    type: str
+
+
+class Message(TypedDict, total=False, extra_items=Any):  # type: ignore[call-arg]
+    role: Annotated[Literal["system", "developer", "user", "assistant", "tool", "function"], Field()]
+    content: str | list[Part] | None
+    name: str | None
+    tool_call_id: str
+    tool_calls: list[dict[str, Any]] | None
+
+
+class Reasoning(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    effort: Effort | None = None
+    max_tokens: StrictInt | None = Field(None, ge=0)
+    exclude: StrictBool | None = None
+    enabled: StrictBool | None = None
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    include_usage: StrictBool | None = None
+
+
+class ChatRequest(BaseModel):
+    """`POST /chat/completions`. Only `messages` (or the legacy `prompt`) and `model` (or `models`) are needed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    models: list[Annotated[str, Field(min_length=1, max_length=300)]] | None = Field(None, max_length=20)
+    messages: list[Message] | None = Field(None, min_length=1)
+    prompt: str | None = None
+    provider: dict[str, Any] | None = None
+    plugins: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: StrictBool | None = None
+    response_format: dict[str, Any] | None = None
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: StrictInt | None = Field(None, ge=1)
+    max_completion_tokens: StrictInt | None = Field(None, ge=1)
+    n: StrictInt | None = Field(None, ge=1, le=128)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    top_k: StrictInt | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    top_a: float | None = Field(None, ge=0, le=1)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(None, ge=0, le=2)
+    seed: StrictInt | None = None
+    stop: str | list[str] | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: StrictBool | None = None
+    top_logprobs: StrictInt | None = Field(None, ge=0, le=20)
+    reasoning: Reasoning | None = None
+    reasoning_effort: Effort | None = None
+    include_reasoning: StrictBool | None = None
+    modalities: list[str] | None = None
+    session_id: str | None = Field(None, max_length=256)
+    prompt_cache_key: str | None = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> ChatRequest:
+        if self.messages is None and self.prompt is None:
+            raise ValueError('`messages` is required: a list such as [{"role": "user", "content": "Hello"}]')
+        if self.model is None and not self.models:
+            raise ValueError("`model` is required: an id from GET /v1/models")
+        for position, message in enumerate(self.messages or ()):
+            if "role" not in message:
+                raise ValueError(f"messages[{position}].role is required: system, developer, user, assistant or tool")
+        asked = self.reasoning.effort if self.reasoning else None
+        if asked and self.reasoning_effort and asked != self.reasoning_effort:
+            raise ValueError(
+                f"reasoning_effort={self.reasoning_effort!r} and reasoning.effort={asked!r} differ; send one of them"
+            )
+        return self
+
+    @property
+    def asked_models(self) -> tuple[str, ...]:
+        """The models to try: `model` first, then `models`, each once."""
+        names = ([self.model] if self.model else []) + (self.models or [])
+        return tuple(dict.fromkeys(names))
+
+
+def canonical(raw: dict[str, Any]) -> dict[str, Any]:
+    """The caller's own JSON with its spellings unified: one `reasoning`, one `max_tokens`, `messages` instead of `prompt`.
+
+    `raw` has passed `ChatRequest` and is not changed. Nulls are left out: everywhere in this API they mean "not given".
+    """
+    chat = {key: value for key, value in raw.items() if value is not None}
+    reasoning.unify(chat)
+    for consumed in ("model", "stream", "stream_options", "usage"):
+        chat.pop(consumed, None)
+    if (limit := chat.pop("max_completion_tokens", None)) is not None:
+        chat["max_tokens"] = limit
+    prompt = chat.pop("prompt", None)
+    if "messages" not in chat:
+        chat["messages"] = [{"role": "user", "content": prompt}]
+    return chat
+
+
+SUPPORTED_PARAMETER_OF = {
+    "tools": "tools", "tool_choice": "tool_choice", "parallel_tool_calls": "parallel_tool_calls",
+    "response_format": "response_format", "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p",
+    "top_a": "top_a", "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty",
+    "repetition_penalty": "repetition_penalty", "seed": "seed", "stop": "stop", "logit_bias": "logit_bias",
+    "logprobs": "logprobs", "top_logprobs": "top_logprobs", "max_tokens": "max_tokens", "prediction": "prediction",
+    "reasoning": "reasoning", "verbosity": "verbosity", "web_search_options": "web_search_options",
+}  # fmt: skip
+"""Request fields that count as one of OpenRouter's `supported_parameters`, by field."""
+
+_PART_MODALITY = {
+    "text": "text", "image_url": "image", "input_audio": "audio", "file": "file", "video_url": "video", "input_video": "video",
+}  # fmt: skip
+
+
+def parameters_of(chat: dict[str, Any]) -> frozenset[str]:
+    """The `supported_parameters` that this request uses."""
+    used = {name for field, name in SUPPORTED_PARAMETER_OF.items() if field in chat}
+    if (chat.get("response_format") or {}).get("type") == "json_schema":
+        used.add("structured_outputs")
+    return frozenset(used)
+
+
+def measure(messages: list[dict[str, Any]]) -> tuple[int, frozenset[str]]:
+    """Characters of text in `messages`, and the input modalities they use."""
+    characters, modalities = 0, {"text"}
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            characters += len(content)
+        elif content:
+            for part in content:
+                if part.get("type") == "text":
+                    characters += len(part.get("text") or "")
+                else:
+                    modalities.add(_PART_MODALITY.get(part["type"], "text"))
+        for call in message.get("tool_calls") or ():
+            characters += len(str((call.get("function") or {}).get("arguments") or ""))
+    return characters, frozenset(modalities)

@@ -1,0 +1,41 @@
+"""The ASGI application: start-up and shutdown, and the choice between the two lanes (design.md section 3)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+django.setup(set_prefix=False)
+
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402  needs the settings above
+
+from gateway_project.lane import ApiLane  # noqa: E402
+from gateway_project.lifespan import Lifespan  # noqa: E402
+
+DJANGO_PAGES = ("docs", "openapi.json")
+"""What below /v1 needs the database or a synchronous view, and so goes through Django's own handler."""
+
+_LEAN = re.compile(rf"^/(?:health(?:/|$)|(?:api/)?v1/(?!(?:{'|'.join(map(re.escape, DJANGO_PAGES))})(?:/|$)))")
+
+lean_lane = ApiLane()
+django_lane = ASGIHandler()
+lifespan = Lifespan()
+
+
+async def application(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[Mapping[str, Any]]],
+    send: Callable[[Mapping[str, Any]], Awaitable[None]],
+) -> None:
+    """What the ASGI server calls: once for the lifespan, then for every request."""
+    if scope["type"] == "http":
+        await (lean_lane if _LEAN.match(scope["path"]) else django_lane)(scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1000})

@@ -1,0 +1,91 @@
+"""Start-up and shutdown of one server process: what must be there before the first request, and what is drained at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from accounting import ledger
+from completions import runtime, snapshot
+from completions.snapshot import Follower
+from gateway_project import embedded, installation
+from gateway_project.embedded import Worker
+
+log = logging.getLogger("gateway.lifespan")
+
+Message = Mapping[str, Any]
+
+
+class Lifespan:
+    """The ASGI lifespan protocol over `startup` and `shutdown`."""
+
+    def __init__(self) -> None:
+        self._follower: Follower | None = None
+        self._worker: Worker | None = None
+
+    async def __call__(self, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
+        await receive()
+        try:
+            await self.startup()
+        except Exception as error:
+            log.error("the gateway cannot start: %s", error, exc_info=not isinstance(error, ImproperlyConfigured))
+            await self.shutdown()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.shutdown()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def startup(self) -> None:
+        """Database, catalogue, embedded engine, snapshot, ledger, connections: in this order, each needing the ones before."""
+        self._worker = await asyncio.to_thread(_prepare)
+        ledger.start()
+        runtime.start()
+        self._follower = Follower(settings.SNAPSHOT_POLL_S)
+        self._follower.start()
+        log.info("serving catalogue revision %d", snapshot.current().revision)
+
+    async def shutdown(self) -> None:
+        """The server has finished or cut off all requests by now: stop the threads and write what is left."""
+        if self._follower is not None:
+            await asyncio.to_thread(self._follower.stop)
+        await runtime.stop()
+        await asyncio.to_thread(ledger.stop, settings.SHUTDOWN_GRACE_S)
+        if self._worker is not None:
+            await asyncio.to_thread(self._worker.stop)
+
+
+def _prepare() -> Worker | None:
+    """Everything that needs the database, in one thread: it closes its connection behind itself."""
+    try:
+        with installation.one_process_at_a_time():
+            migrate_if_empty()
+            if (report := installation.load_catalogue()) is not None:
+                log.info("the catalogue was empty: %s", report)
+        worker = embedded.start_if_wanted()
+        snapshot.load()
+        return worker
+    finally:
+        connection.close()
+
+
+def migrate_if_empty() -> None:
+    """Create the tables of an empty SQLite file. Raises `ImproperlyConfigured` with the command to run for anything else."""
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if not missing:
+        return
+    if connection.vendor == "sqlite" and not executor.loader.applied_migrations:
+        installation.migrate()
+        return
+    raise ImproperlyConfigured(
+        f"The database lacks {len(missing)} migrations (first: {missing[0][0]}). Run: uv run manage.py migrate"
+    )
