@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ __all__ = ["VARIABLE", "Worker", "WorkerUnavailable", "is_available", "kept_runn
 
 VARIABLE = "EMBEDDED_BASE_URL"
 POLL_S = 0.02
+REVIVE_PAUSE_S = 0.5
 
 logger = logging.getLogger("gateway.embedded")
 
@@ -91,7 +93,25 @@ def _start_as_owner(lock: IO[str], timeout_s: float) -> Worker | None:
     worker.on_stop = partial(_retire, worker.base_url, lock)
     os.environ[VARIABLE] = worker.base_url
     _publish(worker.base_url)
+    threading.Thread(target=_guard, args=(worker,), name="embedded-guard", daemon=True).start()
     return worker
+
+
+def _guard(worker: Worker) -> None:
+    """Whenever the worker ends by itself (a crash, the out-of-memory killer), start it again at its address."""
+    while True:
+        code = worker.process.wait()
+        if worker.is_stopping:
+            return
+        logger.error("The embedded worker ended (exit code %d); starting it again in %g s", code, REVIVE_PAUSE_S)
+        time.sleep(REVIVE_PAUSE_S)
+        if worker.is_stopping:
+            return
+        try:
+            worker.revive()
+        except WorkerUnavailable as error:
+            logger.error("%s", error)
+            return
 
 
 def _lock_file() -> Path:

@@ -47,11 +47,20 @@ class Worker:
     base_url: str
     """Without a trailing slash, e.g. `http://127.0.0.1:40611/v1`."""
     on_stop: Callable[[], None] = field(default=lambda: None)
+    is_stopping: bool = False
 
     def stop(self, grace_s: float = 3.0) -> None:
         """Terminate the process, killing it after `grace_s` seconds. Does nothing the second time."""
+        self.is_stopping = True
         _end(self.process, grace_s)
         self.on_stop()
+
+    def revive(self) -> None:
+        """Start the process again, at the same address, after it has ended. Raises `WorkerUnavailable`."""
+        again = start(port=urlsplit(self.base_url).port or 0)
+        self.process = again.process
+        if self.is_stopping:
+            _end(self.process, grace_s=1.0)
 
 
 def start(timeout_s: float = 10.0, *, port: int = 0) -> Worker:

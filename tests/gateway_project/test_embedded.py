@@ -181,6 +181,19 @@ def test_a_second_process_shares_the_first_ones_worker(gateway_process):
     assert "EMBEDDED_BASE_URL" not in os.environ
 
 
+def test_a_worker_that_crashed_comes_back_at_its_address():
+    worker = embedded.start_if_wanted()
+    assert worker is not None
+    try:
+        crashed = worker.process
+        crashed.kill()
+        assert wait_until(lambda: worker.process is not crashed, 5)
+        assert is_healthy(worker.base_url)
+    finally:
+        worker.stop()
+    assert wait_until(lambda: not is_listening(worker.base_url))
+
+
 def test_the_successor_of_a_killed_owner_keeps_its_address(gateway_process, monkeypatch):
     owner, _, base_url = gateway_process()
     owner.kill()
