@@ -37,6 +37,7 @@ _RECORDED_PARAMETERS = frozenset(schemas.SUPPORTED_PARAMETER_OF) - {
     "tools", "response_format", "prediction", "temperature", "top_p", "max_tokens", "seed",
 }  # fmt: skip
 _INT64_MAX = 2**63 - 1
+CLIENT_CLOSED_REQUEST = 499
 
 
 def generation_id(now: float) -> str:
@@ -206,12 +207,11 @@ class Exchange:
         self.record.error_type = error.error_type
         self._settle_quietly()
 
-    def cancelled(self, *, by_shutdown: bool = False) -> None:
-        """Make the record of a request durable whose client has left, or that the shutdown has cut off."""
-        self.record.is_cancelled = not by_shutdown
-        self.record.status_code = 503 if by_shutdown else 499
-        self.record.error = "The gateway was shut down" if by_shutdown else "The client closed the request"
-        self.record.error_type = "provider_unavailable" if by_shutdown else None
+    def cancelled(self) -> None:
+        """Make the record of a request durable whose client has left."""
+        self.record.is_cancelled = True
+        self.record.status_code = CLIENT_CLOSED_REQUEST
+        self.record.error = "The client closed the request"
         if self.record.attempts and not self.record.attempts[-1].latency_ms:
             attempt = self.record.attempts[-1]
             attempt.latency_ms = self.elapsed_ms() - attempt.started_ms

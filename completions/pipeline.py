@@ -26,6 +26,7 @@ from gateway_project.errors import (
     GatewayError,
     InternalError,
     InvalidRequest,
+    NotServing,
     ProviderError,
     ProviderUnavailable,
 )
@@ -75,9 +76,8 @@ class Pipeline:
         except GatewayError as error:
             exchange.failed(error)
             raise
-        except asyncio.CancelledError:
-            exchange.cancelled(by_shutdown=self.is_stopping)
-            raise
+        except asyncio.CancelledError as cancelled:
+            raise self._cut_off(exchange) from cancelled
         except Exception as error:
             raise self._internal(exchange, error) from error
 
@@ -119,10 +119,9 @@ class Pipeline:
             await asyncio.wait((opening,), timeout=self.keepalive_s)
             if opening.done():
                 opening.result()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             await _abandon(opening)
-            exchange.cancelled(by_shutdown=self.is_stopping)
-            raise
+            raise self._cut_off(exchange) from cancelled
         except GatewayError as error:
             exchange.failed(error)
             raise
@@ -176,7 +175,13 @@ class Pipeline:
             yield self._finish(exchange, opened.candidate, relaying)
         except GatewayError as error:
             yield self._break_off(exchange, opened, relaying, error)
-        except (asyncio.CancelledError, GeneratorExit):
+        except asyncio.CancelledError:
+            if not self.is_stopping:
+                self._client_gone(exchange, opened, relaying)
+                raise
+            yield self._break_off(exchange, opened, relaying, _shutting_down())
+            raise
+        except GeneratorExit:
             self._client_gone(exchange, opened, relaying)
             raise
         except Exception as error:  # noqa: BLE001  a bug of ours must still end the stream honestly
@@ -212,7 +217,7 @@ class Pipeline:
             self.health.released(opened.candidate.adapter.id)
             if relaying is not None:
                 self._consumed_so_far(exchange, opened, relaying)
-        exchange.cancelled(by_shutdown=self.is_stopping)
+        exchange.cancelled()
 
     def _consumed_so_far(self, exchange: Exchange, opened: OpenStream, relaying: StreamRelay) -> None:
         usage = relaying.tally.settle(exchange.prompt_characters)
@@ -283,6 +288,15 @@ class Pipeline:
         ttft_s = attempt.ttft_ms / 1000 if attempt.ttft_ms is not None else None
         self.health.succeeded(candidate.adapter.id, time.monotonic(), ttft_s, attempt.latency_ms / 1000, completion_tokens)
 
+    def _cut_off(self, exchange: Exchange) -> BaseException:
+        """What ends a request that was cancelled before its response began: the client's leaving or our shutdown."""
+        if not self.is_stopping:
+            exchange.cancelled()
+            return asyncio.CancelledError()
+        error = _shutting_down()
+        exchange.failed(error)
+        return error
+
     def _internal(self, exchange: Exchange, error: Exception, *, settle: bool = True) -> InternalError:
         """An `InternalError` for a bug of ours: logged whole, told in one sentence."""
         log.error("request %s failed", exchange.record.request_id, exc_info=error)
@@ -296,7 +310,7 @@ class EventSource:
     """The events of one stream as an iterator that may be closed at any time, also before its first step."""
 
     def __init__(self, pipeline: Pipeline, exchange: Exchange, opening: asyncio.Future[OpenStream]) -> None:
-        self._pipeline, self._exchange, self._opening = pipeline, exchange, opening
+        self._exchange, self._opening = exchange, opening
         self._events = pipeline.events(exchange, opening)
         self._has_begun = False
 
@@ -313,7 +327,7 @@ class EventSource:
             # An async generator that was never started runs no `finally`.
             self._has_begun = True
             await _abandon(self._opening)
-            self._exchange.cancelled(by_shutdown=self._pipeline.is_stopping)
+            self._exchange.cancelled()
         await self._events.aclose()  # type: ignore[attr-defined]
 
 
@@ -383,6 +397,10 @@ def _may_try(error: ProviderError | InvalidRequest, failed: Candidate, following
 def _name_provider(error: ProviderError, candidate: Candidate) -> None:
     error.metadata["provider_name"] = candidate.adapter.provider.name
     error.metadata["is_byok"] = False
+
+
+def _shutting_down() -> NotServing:
+    return NotServing("The gateway is shutting down; send the request again.", headers={"Retry-After": "1"})
 
 
 def _until(deadline: float) -> float:

@@ -9,14 +9,8 @@ from django.conf import settings
 from completions.pipeline import Pipeline
 from completions.probes import EngineProbes
 from completions.upstream import Upstream
-from gateway_project.errors import GatewayFault
+from gateway_project.errors import NotServing
 from routingapp.health import Health
-
-
-class NotServing(GatewayFault):
-    """The process is starting or draining."""
-
-    status = 503
 
 
 @dataclass(slots=True)
@@ -62,5 +56,12 @@ def current() -> Runtime:
     return _current
 
 
-def is_running() -> bool:
-    return _current is not None
+def is_ready() -> bool:
+    """Whether new requests should come here: started, and not draining."""
+    return _current is not None and not _current.pipeline.is_stopping
+
+
+def drain() -> None:
+    """A shutdown has begun: running requests may end, and those that are cut off will be told and recorded as such."""
+    if _current is not None:
+        _current.pipeline.is_stopping = True

@@ -6,3 +6,6 @@ class GatewayConfig(AppConfig):
 
     name = "gateway_project"
     verbose_name = "Gateway"
+
+    def ready(self) -> None:
+        from gateway_project import checks  # noqa: F401  registers itself

@@ -29,6 +29,7 @@ HTTP clients or rows: standard library only.
     └── GatewayFault                the gateway itself cannot serve
         ├── NoCandidates            503  every adapter of the model is switched off or unhealthy right now
         ├── LedgerUnavailable       503  the request could not be recorded, so it is not served
+        ├── NotServing              503  the process is starting or shutting down
         └── InternalError           500
 """
 
@@ -234,6 +235,10 @@ class NoCandidates(GatewayFault):
 
 
 class LedgerUnavailable(GatewayFault):
+    status = 503
+
+
+class NotServing(GatewayFault):
     status = 503
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import threading
 from collections.abc import Awaitable, Callable, Mapping
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -51,6 +54,7 @@ class Lifespan:
         runtime.start()
         self._follower = Follower(settings.SNAPSHOT_POLL_S)
         self._follower.start()
+        _drain_on_signals()
         log.info("serving catalogue revision %d", snapshot.current().revision)
 
     async def shutdown(self) -> None:
@@ -75,6 +79,21 @@ def _prepare() -> Worker | None:
         return worker
     finally:
         connection.close()
+
+
+def _drain_on_signals() -> None:
+    """Tell the runtime of a shutdown as soon as the server hears of it: the lifespan itself is told only after the draining."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        server = signal.getsignal(number)
+
+        def on_signal(number: int, frame: FrameType | None, server: Any = server) -> None:
+            runtime.drain()
+            if callable(server):
+                server(number, frame)
+
+        signal.signal(number, on_signal)
 
 
 def migrate_if_empty() -> None:

@@ -29,13 +29,13 @@ async def live(request: HttpRequest) -> HttpResponse:
 
 async def ready(request: HttpRequest) -> HttpResponse:
     """Requests can be served: there is a snapshot, and the process is not draining."""
-    is_ready = snapshot.is_loaded() and runtime.is_running() and not runtime.current().pipeline.is_stopping
+    is_ready = snapshot.is_loaded() and runtime.is_ready()
     return envelope.json({"status": "ok" if is_ready else "unavailable"}, status=200 if is_ready else 503)
 
 
 async def health(request: HttpRequest) -> HttpResponse:
     """What the background checks last saw. 200 while requests can be served; `degraded` names what is not well."""
-    if not (snapshot.is_loaded() and runtime.is_running()):
+    if not (snapshot.is_loaded() and runtime.is_ready()):
         return envelope.json({"status": "unavailable", "degraded": ["snapshot"], "checks": {}}, status=503)
     checks = {"database": _database(), "journal": _journal(), "catalogue": _catalogue(), "engines": _engines()}
     degraded = [name for name in ("database", "journal", "catalogue") if not checks[name]["ok"]]

@@ -1,0 +1,41 @@
+"""System checks of the deployment: what `manage.py check --deploy` says about this gateway's own settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import Error, Tags, Warning, register
+
+
+@register(Tags.security, deploy=True)
+def production_settings(app_configs: Any, **kwargs: Any) -> list[Any]:
+    """What is convenient on a developer's machine and wrong in production."""
+    found: list[Any] = []
+    if settings.DEBUG:
+        found.append(Error("DEBUG is on", hint="Unset DEBUG: error pages would show settings.", id="gateway.E001"))
+    if settings.SECRET_KEY_IS_GENERATED:
+        found.append(
+            Warning(
+                f"SECRET_KEY was generated into {settings.VAR_DIR}",
+                hint="Set SECRET_KEY (or SECRET_KEY_FILE): every machine of one gateway needs the same, or keys differ.",
+                id="gateway.W001",
+            )
+        )
+    if not settings.REQUIRE_API_KEY:
+        found.append(
+            Warning("Anybody may call the API without a key", hint="Set REQUIRE_API_KEY=true.", id="gateway.W002")
+        )
+    if settings.ALLOWED_HOSTS == ["*"]:
+        found.append(
+            Warning("Every Host header is accepted", hint="Set ALLOWED_HOSTS=gateway.example.org", id="gateway.W003")
+        )
+    if settings.USE_SQLITE_LOG:
+        found.append(
+            Warning(
+                "Request logs go to SQLite",
+                hint="One machine with moderate traffic is fine; for more set USE_SQLITE_LOG=false and DATABASE_URL.",
+                id="gateway.W004",
+            )
+        )
+    return found

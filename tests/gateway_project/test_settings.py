@@ -1,0 +1,95 @@
+"""The environment: every variable is documented, and a bad value stops the start by name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+READS = re.compile(r"""(?:flag|positive|choice|env\.\w+)\(\s*"([A-Z][A-Z_]+)\"""")
+REFERENCES = re.compile(r"\$\{([A-Z][A-Z_]+)")
+
+
+def documented() -> set[str]:
+    return set(re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+
+
+def start(tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "import gateway_project.settings"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def test_the_example_lists_every_variable_that_the_settings_read():
+    read = set(READS.findall((ROOT / "gateway_project" / "settings.py").read_text()))
+    assert len(read) > 20, "the pattern finds nothing any more"
+    assert read <= documented()
+
+
+def test_the_example_lists_nothing_that_nobody_reads():
+    source = "".join(
+        path.read_text()
+        for pattern in ("*.py", "*.yaml")
+        for app in ("gateway_project", "catalog", "routingapp", "accounting")
+        for path in (ROOT / app).rglob(pattern)
+    )
+    assert [name for name in sorted(documented()) if name not in source] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "0"),
+        ("OFFLOAD", "maybe"),
+        ("LOG_CONTENT", "some"),
+        ("LOG_LEVEL", "LOUD"),
+        ("MAX_BODY_MB", "-1"),
+        ("KEEPALIVE_S", "never"),
+    ],
+)
+def test_a_bad_value_stops_the_start_in_under_a_second_naming_the_variable(tmp_path, name, value):
+    began = time.process_time()
+    result = start(tmp_path, **{name: value})
+    assert result.returncode != 0
+    assert f"{name}='{value}'" in result.stderr
+    assert time.process_time() - began < 1
+
+
+def test_postgresql_without_an_address_is_refused(tmp_path):
+    assert "USE_SQLITE_LOG=false needs DATABASE_URL" in start(tmp_path, USE_SQLITE_LOG="false").stderr
+
+
+def test_the_secret_key_is_made_once_and_kept(tmp_path):
+    assert start(tmp_path).returncode == 0
+    first = (tmp_path / "secret_key").read_text()
+    assert start(tmp_path).returncode == 0
+    assert (tmp_path / "secret_key").read_text() == first
+    assert (tmp_path / "secret_key").stat().st_mode & 0o077 == 0
+
+
+def test_a_secret_may_be_given_as_a_file(tmp_path):
+    (tmp_path / "given").write_text("from a file\n")
+    code = "from gateway_project.settings import SECRET_KEY as k; print(k.strip())"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path), "SECRET_KEY_FILE": str(tmp_path / "given")},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert result.stdout.strip() == "from a file"
