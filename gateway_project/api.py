@@ -72,6 +72,8 @@ def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 @api.exception_handler(ValidationError)
 def on_validation_error(request: HttpRequest, error: ValidationError) -> HttpResponse:
     """Wrong shapes are 400, values out of their range 422; the message names the first field, metadata all."""
+    if request.method == "POST" and not request.body:
+        return reject(request, InvalidRequest("The body is empty; send a JSON object"))  # ninja asks no parser then
     problems = [{"path": path_of(problem), "message": problem["msg"], "type": problem["type"]} for problem in error.errors]
     # Of a union's complaints the one that got furthest is the one that helps.
     first = max(problems, key=lambda problem: len(problem["path"]))

@@ -129,12 +129,15 @@ class Gateway:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
-        until(self._is_ready, "the gateway is ready", START_WITHIN_S)
+        try:
+            until(self._is_ready, "the gateway is ready", START_WITHIN_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log}") from error
 
     def _is_ready(self) -> bool:
         assert self._process is not None
         if (code := self._process.poll()) is not None:
-            raise AssertionError(f"the gateway exited with {code} instead of starting:\n{self.log}")
+            raise AssertionError(f"the gateway exited with {code} instead of starting")
         with contextlib.suppress(httpx.TransportError):
             return self.client.get("/health/ready").status_code == 200
         return False

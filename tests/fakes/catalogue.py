@@ -35,8 +35,8 @@ REFUSED = Served("ok", base_url=REFUSING_URL)
 
 
 def impatient(scenario: str) -> Served:
-    """`scenario` at a provider that may take 0.5 s to the first byte and between two."""
-    return Served(scenario, {"first_byte_timeout_s": 0.5, "idle_timeout_s": 0.5})
+    """`scenario` at a provider that may be silent for 0.5 s in a stream and take 1 s in all."""
+    return Served(scenario, {"timeouts": {"first_byte": 0.5, "idle": 0.5, "total": 1}})
 
 
 def seed(fake: FakeProvider, models: Mapping[str, str | Served | Sequence[str | Served]], **fields: Any) -> dict[str, Any]:

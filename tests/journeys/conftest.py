@@ -51,7 +51,6 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
     "early/silence-left": "silence",
     "fake/mute-left": "mute",
     "fake/slow-left": "ok?delay=0.5",
-    "fake/quiet": impatient("slow-first?delay=0.4"),
     "fake/tools": "tools",
     "fake/parallel-tools": "tools?calls=2",
     "fake/reasoning": "reasoning",
@@ -70,13 +69,16 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
     "fake/late-stall": (impatient("stall?tokens=9&after=3"), "ok"),
     "fake/late-truncation": ("truncated?tokens=9&after=3", "ok"),
     "fake/late-frame": ("error-frame?tokens=9&after=3", "ok"),
+    "breaker/429": ("status?code=429&after=7", "ok"),
+    "breaker/500": ("status?code=500", "ok"),
+    "breaker/400": ("status?code=400", "ok"),
     "early/status-500-forbidden": ("status?code=500", "ok"),
 }
 # Each test has its own model with a given fault: what one request learns of a provider must not change the next.
 for asker in ("books", "browser", "chain", "openai", "openrouter"):
-    MODELS |= {f"{asker}/only-{code}": f"status?code={code}&after=7" for code in (401, 429)}
-    MODELS[f"{asker}/only-500"] = "status?code=500"
-for way in ("whole", "streamed"):
+    MODELS |= {f"{asker}/only-{code}": f"status?code={code}" for code in (401, 500)}
+    MODELS[f"{asker}/only-429"] = "status?code=429&after=7"
+for way in ("whole", "streamed", "chained"):
     MODELS |= {f"early/{fault}-{way}": (served, "ok") for fault, served in EARLY_FAULTS.items()}
     MODELS |= {f"callers/{fault}-{way}": (served, "ok") for fault, served in CALLERS_FAULTS.items()}
 

@@ -56,7 +56,7 @@ def is_usage(usage: dict[str, Any]) -> None:
 
 def is_chat(body: dict[str, Any]) -> None:
     """A whole answer."""
-    assert set(body) >= {"id", "object", "created", "model", "provider", "system_fingerprint", "choices", "usage"}
+    assert set(body) >= {"id", "object", "created", "model", "provider", "system_fingerprint", "choices", "usage"}, body
     is_generation_id(body["id"])
     assert body["object"] == "chat.completion"
     assert abs(body["created"] - time.time()) < 60

@@ -152,4 +152,4 @@ def test_openrouter_reads_the_error_chunk_of_a_broken_stream(openrouter_client):
 def test_openrouter_raises_the_class_that_fits_the_status(openrouter_client, model, error):
     with pytest.raises(error) as raised:
         openrouter_client.chat.send(model=model, messages=messages())
-    assert raised.value.error.message
+    assert raised.value.data.error.message
