@@ -86,6 +86,7 @@ class Health:
         self._rules = rules
         self._adapters: dict[int, _Adapter] = {}
         self._engines: dict[int, EngineView] = {}
+        self._tripped: set[int] = set()
 
     def started(self, adapter_id: int, now: float) -> None:
         adapter = self._of(adapter_id)
@@ -97,6 +98,7 @@ class Health:
         adapter = self._of(adapter_id)
         if adapter.breaker.state(now) is BreakerState.HALF_OPEN:
             adapter.breaker.succeeded(now)
+            self._tripped.discard(adapter_id)
 
     def succeeded(
         self,
@@ -113,6 +115,8 @@ class Health:
         adapter = self._of(adapter_id)
         adapter.ended()
         adapter.breaker.succeeded(now)
+        if adapter.breaker.state(now) is BreakerState.CLOSED:
+            self._tripped.discard(adapter_id)
         adapter.last_success_at = now
         seconds = (latency_s or 0.0) - (ttft_s or 0.0)
         speed = tokens / seconds if tokens and seconds > 0 else None
@@ -129,6 +133,8 @@ class Health:
         adapter.last_fault_at = now
         adapter.outcomes.append(Outcome(now, True))
         adapter.breaker.faulted(now, error.retry_after_s if error.status == 429 else None)
+        if adapter.breaker.state(now) is not BreakerState.CLOSED:
+            self._tripped.add(adapter_id)
 
     def released(self, adapter_id: int) -> None:
         """The caller left before the call had a result."""
@@ -136,10 +142,13 @@ class Health:
         adapter.ended()
         adapter.breaker.released()
 
+    def has_tripped(self) -> bool:
+        """Whether any breaker is other than closed: the planner's short cut on good days."""
+        return bool(self._tripped)
+
     def is_open(self, adapter_id: int, now: float) -> bool:
         """Whether the adapter may not be called now."""
-        adapter = self._adapters.get(adapter_id)
-        return adapter is not None and adapter.breaker.is_open(now)
+        return adapter_id in self._tripped and self._adapters[adapter_id].breaker.is_open(now)
 
     def in_flight(self, adapter_id: int) -> int:
         adapter = self._adapters.get(adapter_id)
@@ -185,6 +194,10 @@ class Health:
         """What an active probe of a local engine has just seen. `waiting`: requests in the engine's own queue."""
         self._engines[provider_id] = EngineView(is_up, detail, now, waiting)
 
+    def has_engine_down(self) -> bool:
+        """Whether any engine's last report was that it is down."""
+        return any(not engine.is_up for engine in self._engines.values())
+
     def engine(self, provider_id: int) -> EngineView | None:
         """The last report of an engine's probe, None where it was never probed. How old is too old, the reader decides."""
         return self._engines.get(provider_id)
@@ -195,6 +208,7 @@ class Health:
         self._adapters = {
             key: adapter for key, adapter in self._adapters.items() if key in keep_adapters or adapter.in_flight
         }
+        self._tripped &= self._adapters.keys()
         self._engines = {key: engine for key, engine in self._engines.items() if key in keep_providers}
 
     def _of(self, adapter_id: int) -> _Adapter:

@@ -130,15 +130,14 @@ def _order(part: _Part, models: _Models, *, is_first: bool) -> list[Candidate]:
     """Shares are those of the first tier of the first part; whatever stands behind it begins no request."""
     situation = part.situation
     rank = REGISTRY[part.sort or situation.policy.strategy].rank
-    policy_of = situation.table.policy_of
+    owners = {model_id: (model, situation.table.policy_of(model_id)) for model_id, (model, _) in models.items()}
     ordered: list[Candidate] = []
     for adapters, reason in tiers_of(part.adapters, situation):
         begins = is_first and not ordered
-        for adapter, share, why in rank(adapters, situation):
-            model_id = adapter.model_id
-            ordered.append(
-                Candidate(adapter, models[model_id][0], policy_of(model_id), share if begins else 0.0, reason or why)
-            )
+        ordered += [
+            Candidate(adapter, *owners[adapter.model_id], share if begins else 0.0, reason or why)
+            for adapter, share, why in rank(adapters, situation)
+        ]
     return ordered
 
 

@@ -41,7 +41,7 @@ def tiers_of(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Tie
     preferences = situation.ask.preferences
     if not preferences.preferred_min_throughput and not preferences.preferred_max_latency:
         weight_of = situation.table.weight_of
-        if all(weight_of(adapter.id) for adapter in adapters):
+        if 0 not in [weight_of(adapter.id) for adapter in adapters]:
             return [*tiers, Tier(adapters)]
     groups: dict[tuple[bool, bool], list[AdapterEntry]] = {standing: [] for standing in _REASONS}
     for adapter in adapters:

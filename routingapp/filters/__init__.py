@@ -15,9 +15,9 @@ from routingapp.filters import needs, setup, state, wishes
 from routingapp.filters.rule import Cause, Filter
 
 FILTERS: tuple[Filter, ...] = (
+    Filter("key_models", Cause.KEY, setup.key_models, "allowed_models", "model"),
     Filter("disabled", Cause.CONFIGURATION, setup.disabled, "disabled"),
     Filter("unconfigured", Cause.CONFIGURATION, setup.unconfigured, "unconfigured"),
-    Filter("key_models", Cause.KEY, setup.key_models, "allowed_models", "model"),
     Filter("key_providers", Cause.KEY, setup.key_providers, "allowed_providers"),
     Filter("provider_only", Cause.REQUEST, wishes.only, "allowed_providers", "provider.only"),
     Filter("provider_ignore", Cause.REQUEST, wishes.ignored, "allowed_providers", "provider.ignore"),
@@ -53,12 +53,13 @@ def sift(
         check = rule.prepare(situation, model, left)
         if check is None:
             continue
-        passed = []
-        for adapter in left:
-            detail = check(adapter)
-            if detail is None:
-                passed.append(adapter)
-            else:
-                exclusions.append(Exclusion(model.id, adapter.provider.name, adapter.tag, rule.code, detail, adapter.id))
-        left = passed
+        details = [check(adapter) for adapter in left]
+        if not any(details):
+            continue
+        exclusions += [
+            Exclusion(model.id, adapter.provider.name, adapter.tag, rule.code, detail, adapter.id)
+            for adapter, detail in zip(left, details, strict=True)
+            if detail
+        ]
+        left = [adapter for adapter, detail in zip(left, details, strict=True) if not detail]
     return left, exclusions

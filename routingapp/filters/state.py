@@ -21,6 +21,8 @@ MIN_REPORT_S = 30.0
 
 
 def engine_down(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
+    if not situation.health.has_engine_down():
+        return None
     counts_for_s = max(MIN_REPORT_S, STALE_PROBES * situation.policy.health_check_interval_s)
 
     def check(adapter: AdapterEntry) -> str | None:
@@ -36,6 +38,8 @@ def engine_down(situation: Situation, model: ModelEntry, adapters: Sequence[Adap
 
 def breaker_open(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
     health, now = situation.health, situation.now
+    if not health.has_tripped():
+        return None
 
     def check(adapter: AdapterEntry) -> str | None:
         if not health.is_open(adapter.id, now):

@@ -1,0 +1,100 @@
+"""Which adapter holds a conversation's cached prompt (openrouter.md 8.5). In memory of one process, bounded, pure.
+
+A hint, never a rule: the planner puts the adapter first if it may serve, and falls back from it as from any other. An error
+leaves a conversation pinned where its cache is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from catalog.entries import AdapterEntry
+
+IDLE_S = 600.0
+"""Ten idle minutes end a pin: about how long providers keep a prompt that nobody asks for."""
+
+MAX_CONVERSATIONS = 50_000
+"""The least recently used go first; some 20 MB when full."""
+
+
+def key_of(
+    body_session: str | None,
+    header_session: str | None,
+    prompt_cache_key: str | None,
+    messages: Sequence[Mapping[str, Any]],
+) -> str:
+    """What names a conversation: `session_id`, else `x-session-id`, else `prompt_cache_key`, else its first messages.
+
+    Those are the first system or developer message and the first other one: they stay the same while the conversation
+    grows. Only their text counts. Empty where there is nothing to go by.
+    """
+    for kind, name in (("session", body_session), ("session", header_session), ("cache", prompt_cache_key)):
+        if name:
+            return f"{kind}:{name}"
+    opening = [*_first(messages, is_system=True), *_first(messages, is_system=False)]
+    if not opening:
+        return ""
+    digest = hashlib.blake2b(digest_size=16)
+    for message in opening:
+        digest.update(f"\0{message.get('role')}\0{_text(message.get('content'))}".encode("utf-8", "surrogatepass"))
+    return f"opening:{digest.hexdigest()}"
+
+
+def is_worthwhile(adapter: AdapterEntry) -> bool:
+    """Whether staying with an adapter saves money: its cache reads cost less than its prompt tokens."""
+    known = adapter.prices.known
+    return "input_cache_read" in known and known["input_cache_read"] < adapter.prices.get("prompt")
+
+
+class Stickiness:
+    """Pins by conversation. A key is whatever tells conversations apart: caller, model and `key_of`."""
+
+    def __init__(self, idle_s: float = IDLE_S, max_conversations: int = MAX_CONVERSATIONS) -> None:
+        self._idle_s = idle_s
+        self._max = max_conversations
+        self._pins: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._pins)
+
+    def get(self, key: Hashable, now: float) -> int | None:
+        """The id of the adapter that the conversation is pinned to, None where it is not or has been idle too long."""
+        pin = self._pins.get(key)
+        if pin is None:
+            return None
+        adapter_id, used_at = pin
+        if now - used_at > self._idle_s:
+            del self._pins[key]
+            return None
+        return adapter_id
+
+    def put(self, key: Hashable, adapter: AdapterEntry, now: float) -> None:
+        """`adapter` has just answered the conversation, which is pinned to it if that saves money.
+
+        Where another adapter had to step in, the pin stays where the cache is, until that has been idle for too long.
+        """
+        pinned = self.get(key, now)
+        if not is_worthwhile(adapter) or pinned not in (None, adapter.id):
+            return
+        self._pins[key] = (adapter.id, now)
+        self._pins.move_to_end(key)
+        if len(self._pins) > self._max:
+            self._pins.popitem(last=False)
+
+
+def _first(messages: Sequence[Mapping[str, Any]], *, is_system: bool) -> list[Mapping[str, Any]]:
+    for message in messages:
+        if (message.get("role") in ("system", "developer")) is is_system:
+            return [message]
+    return []
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "\0".join(part["text"] for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str))

@@ -1,0 +1,95 @@
+"""Conversations that stay where their prompt is cached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from catalog.entries import AdapterEntry, Prices
+from routingapp.stickiness import Stickiness, is_worthwhile, key_of
+from tests.routingapp.world import NOW, adapter, provider
+
+CACHING = Prices.parse({"prompt": "0.000001", "input_cache_read": "0.0000001"})
+SYSTEM: dict[str, Any] = {"role": "system", "content": "Answer in Dutch."}
+HELLO: dict[str, Any] = {"role": "user", "content": [{"type": "text", "text": "Hello"}]}
+
+
+def caching(number: int = 1) -> AdapterEntry:
+    return adapter(provider("one", 1), number, prices=CACHING)
+
+
+def test_a_session_goes_before_everything_and_the_bodys_before_the_headers():
+    assert key_of("a", "b", "c", [HELLO]) == key_of(None, "a", None, []) == "session:a"
+    assert key_of(None, "b", "c", [HELLO]) == "session:b"
+    assert key_of(None, None, "c", [HELLO]) == "cache:c"
+
+
+def test_a_conversation_keeps_its_key_while_it_grows():
+    longer = [SYSTEM, HELLO, {"role": "assistant", "content": "Hoi"}, {"role": "user", "content": "How are you?"}]
+
+    assert key_of(None, None, None, [SYSTEM, HELLO]) == key_of(None, None, None, longer)
+
+
+@pytest.mark.parametrize(
+    "other", [[HELLO], [SYSTEM, {"role": "user", "content": "Bye"}], [{**SYSTEM, "content": "x"}, HELLO]]
+)
+def test_another_beginning_is_another_conversation(other: list[dict[str, Any]]):
+    assert key_of(None, None, None, [SYSTEM, HELLO]) != key_of(None, None, None, other)
+
+
+def test_nothing_to_go_by_is_no_key():
+    assert key_of(None, None, None, []) == ""
+
+
+def test_text_that_is_no_valid_unicode_has_a_key_too():
+    assert key_of(None, None, None, [{"role": "user", "content": "\ud800"}]).startswith("opening:")
+
+
+def test_a_pin_is_kept_for_ten_idle_minutes():
+    stickiness = Stickiness()
+    stickiness.put("k", caching(), NOW)
+
+    assert stickiness.get("k", NOW + 600) == 1
+    stickiness.put("k", caching(), NOW + 600)
+    assert stickiness.get("k", NOW + 1200) == 1
+    assert stickiness.get("k", NOW + 1201) is None
+    assert len(stickiness) == 0
+
+
+@pytest.mark.parametrize(
+    ("pricing", "worthwhile"),
+    [
+        ({"prompt": "0.000001", "input_cache_read": "0.0000001"}, True),
+        ({"prompt": "0.000001", "input_cache_read": "0.000001"}, False),
+        ({"prompt": "0.000001"}, False),
+        ({}, False),
+    ],
+)
+def test_only_cheaper_cache_reads_are_worth_staying_for(pricing: dict[str, str], worthwhile: bool):
+    served = adapter(provider("one", 1), 1, prices=Prices.parse(pricing))
+    stickiness = Stickiness()
+    stickiness.put("k", served, NOW)
+
+    assert is_worthwhile(served) is worthwhile
+    assert stickiness.get("k", NOW) == (1 if worthwhile else None)
+
+
+def test_an_adapter_that_stepped_in_does_not_move_the_pin():
+    stickiness = Stickiness()
+    stickiness.put("k", caching(1), NOW)
+    stickiness.put("k", caching(2), NOW + 300)
+    assert stickiness.get("k", NOW + 300) == 1
+
+    stickiness.put("k", caching(2), NOW + 601)
+    assert stickiness.get("k", NOW + 601) == 2
+
+
+def test_the_least_recently_used_pins_go_first():
+    stickiness = Stickiness(max_conversations=2)
+    for key in ("a", "b", "a", "c"):
+        stickiness.put(key, caching(), NOW)
+
+    assert len(stickiness) == 2
+    assert stickiness.get("b", NOW) is None
+    assert stickiness.get("a", NOW) == stickiness.get("c", NOW) == 1
