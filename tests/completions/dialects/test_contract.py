@@ -52,10 +52,10 @@ class Case:
             overrides.setdefault("upstream_model", self.json("request.json").get("model", "test-model"))
         if "supported_parameters" in overrides:
             overrides["supported_parameters"] = frozenset(overrides["supported_parameters"])
-        return dataclasses.replace(_adapter(DialectName(self.dialect), quirks), **overrides)
+        return dataclasses.replace(adapter_with(DialectName(self.dialect), quirks), **overrides)
 
 
-def _adapter(dialect: DialectName, quirks: Quirks) -> AdapterEntry:
+def adapter_with(dialect: DialectName, quirks: Quirks) -> AdapterEntry:
     provider = ProviderEntry(
         id=1, slug="acme", name="Acme", dialect=dialect, base_url="http://127.0.0.1:9/base", api_keys=("${ACME_KEY}",),
         is_local=False, connect_timeout_s=1, first_byte_timeout_s=1, idle_timeout_s=1, total_timeout_s=1,
@@ -226,7 +226,7 @@ def test_an_error_is_understood_as_recorded(case):
 @pytest.mark.parametrize("dialect", sorted({case.values[0].dialect for case in _cases()}))
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"null", b"[]", b'{"unrelated": 1}', b"\xff\xfe"])
 def test_what_is_no_answer_is_refused(dialect, body):
-    adapter = _adapter(DialectName(dialect), Quirks())
+    adapter = adapter_with(DialectName(dialect), Quirks())
     with pytest.raises(errors.ProviderError):
         _dialect(dialect).decode(body, adapter)
     error = _dialect(dialect).error(502, {"content-type": "text/html"}, body)
@@ -235,7 +235,7 @@ def test_what_is_no_answer_is_refused(dialect, body):
 
 @pytest.mark.parametrize("dialect", sorted({case.values[0].dialect for case in _cases()}))
 def test_a_stream_that_says_nothing_gives_nothing_and_is_not_finished(dialect):
-    decoder = _dialect(dialect).decoder(_adapter(DialectName(dialect), Quirks()))
+    decoder = _dialect(dialect).decoder(adapter_with(DialectName(dialect), Quirks()))
     assert decoder.feed(b": keep-alive\r\n\r\n") == []
     assert decoder.flush() == []
     assert decoder.is_finished is False
