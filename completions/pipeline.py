@@ -238,9 +238,10 @@ class Pipeline:
 
     async def _first(self, exchange: Exchange, plan: Plan, call: Call[Result]) -> tuple[Candidate, Result]:
         """The first candidate that answers, and its answer. Raises the last candidate's error when none does."""
-        candidates = plan.candidates[: plan.policy.max_attempts]
+        waiting, tries_left = list(plan.candidates), plan.policy.max_attempts
         previous: list[JSON] = []
-        for position, candidate in enumerate(candidates):
+        while waiting:
+            candidate, tries_left = waiting.pop(0), tries_left - 1
             adapter_id = candidate.adapter.id
             attempt = exchange.attempt(candidate)
             self.health.started(adapter_id, time.monotonic())
@@ -253,9 +254,9 @@ class Pipeline:
                     self.health.failed(adapter_id, time.monotonic(), error)
                 else:
                     self.health.released(adapter_id)
-                following = candidates[position + 1 : position + 2]
+                waiting = [other for other in waiting if _may_try(error, candidate, other)]
                 is_late = time.monotonic() - exchange.started > plan.policy.deadline_s
-                if not following or is_late or not _may_try(error, candidate, following[0]):
+                if not waiting or not tries_left or is_late:
                     if previous:
                         error.metadata["previous_errors"] = previous
                     raise
