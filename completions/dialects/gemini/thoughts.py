@@ -61,7 +61,7 @@ def sign(texts: list[JSON], calls: list[JSON], images: list[JSON], details: Iter
     Signatures of the text go to its last part, earlier ones to empty parts before it. Where there is no text, and none of
     the calls has found a signature, the calls take them in order: some clients give calls new ids.
     """
-    carriers = {thoughts_id: part for part in calls if (thoughts_id := part["functionCall"]["id"])}
+    carriers = {part["functionCall"]["id"]: part for part in calls}
     carriers |= {image_id(position): part for position, part in enumerate(images)}
     loose: list[str] = []
     for detail in details:
