@@ -1,6 +1,11 @@
-"""Rows of accounting: who may call (`ApiKey`), what happened (`RequestLog`), and lifetime totals (`UsageTotal`)."""
+"""Rows of accounting: who may call (`ApiKey`), what happened (`RequestLog`), and its sums by hour and for ever.
+
+Every row but `ApiKey` is written by `accounting.ledger` alone.
+"""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from django.conf import settings
 from django.core.validators import MinValueValidator
@@ -81,8 +86,30 @@ class ApiKey(models.Model):
         return f"{self.name} ({self.label})"
 
 
+class RequestLogQuerySet(models.QuerySet["RequestLog"]):
+    def between(self, start: datetime | None, end: datetime | None) -> RequestLogQuerySet:
+        """Requests that arrived at `start` or later and before `end`; None leaves that side open."""
+        found = self
+        if start:
+            found = found.filter(timestamp__gte=start)
+        if end:
+            found = found.filter(timestamp__lt=end)
+        return found
+
+    def failed(self) -> RequestLogQuerySet:
+        return self.filter(status_code__gte=400)
+
+    def after(self, timestamp: datetime, pk: int) -> RequestLogQuerySet:
+        """What follows that row in order of arrival: a place to go on from that costs the same however far in it is."""
+        return self.filter(Q(timestamp__gt=timestamp) | Q(timestamp=timestamp, pk__gt=pk), timestamp__gte=timestamp)
+
+    def with_content(self) -> RequestLogQuerySet:
+        """Requests whose prompt or answer is stored."""
+        return self.filter(Q(prompt__isnull=False) | Q(response__isnull=False))
+
+
 class RequestLog(models.Model):
-    """One request, exactly once. Written by `accounting.ledger` alone; field meanings are on `accounting.record.Record`."""
+    """One request, exactly once. Field meanings are on `accounting.record.Record`."""
 
     request_id = models.CharField(max_length=40, unique=True)
     timestamp = models.DateTimeField(help_text="When the request arrived.")
@@ -131,6 +158,8 @@ class RequestLog(models.Model):
     plan = models.JSONField(null=True, help_text="Every adapter that was considered, and why it was or was not used.")
     attempts = models.JSONField(default=list)
 
+    objects = RequestLogQuerySet.as_manager()
+
     class Meta:
         db_table = "api_logs"
         ordering = ["-timestamp", "-id"]
@@ -149,11 +178,12 @@ class RequestLog(models.Model):
 class UsageTotal(models.Model):
     """Lifetime totals of one model at one adapter for one key: grows with every batch of request logs.
 
-    Its protecting foreign keys are what refuses to delete a model, adapter or key that request logs name.
+    Its protecting foreign keys are what refuses to delete a model, adapter or key that request logs name. An empty model or
+    adapter stands for requests that named none that exists, so that the requests of all rows are all requests there were.
     """
 
-    model = models.ForeignKey(LanguageModel, on_delete=models.PROTECT)
-    adapter = models.ForeignKey(Adapter, on_delete=models.PROTECT)
+    model = models.ForeignKey(LanguageModel, on_delete=models.PROTECT, null=True)
+    adapter = models.ForeignKey(Adapter, on_delete=models.PROTECT, null=True)
     api_key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True)
     requests = models.BigIntegerField(default=0)
     total_tokens = models.BigIntegerField(default=0)
@@ -162,8 +192,92 @@ class UsageTotal(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint("model", "adapter", Coalesce("api_key", 0), name="usage_total_unique"),
+            models.UniqueConstraint(
+                Coalesce("model", 0), Coalesce("adapter", 0), Coalesce("api_key", 0), name="usage_total_unique"
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.model} at {self.adapter}: {self.requests} requests"
+        return f"{self.model or 'no model'} at {self.adapter or 'no adapter'}: {self.requests} requests"
+
+
+class HourlyUsage(models.Model):
+    """What one model at one adapter did for one key in one hour. Statistics read these rows, never the request logs.
+
+    Each request is one of `successes`, `errors` (a status of 400 or more, or a stream that broke) and `cancelled`.
+    """
+
+    hour = models.DateTimeField(help_text="When the hour began (UTC). A request counts where it arrived.")
+    model_id = models.CharField(
+        "model", max_length=200, blank=True, help_text="Empty: the caller asked for one that does not exist."
+    )
+    provider = models.CharField(max_length=100, blank=True)
+    adapter = models.ForeignKey(Adapter, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    api_key = models.ForeignKey(ApiKey, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    requests = models.BigIntegerField(default=0)
+    successes = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    cancelled = models.BigIntegerField(default=0, help_text="The client left before the end.")
+    fallbacks = models.BigIntegerField(default=0, help_text="Needed more than one attempt.")
+    estimated = models.BigIntegerField(default=0, help_text="The provider reported no usage.")
+    streams = models.BigIntegerField(default=0)
+    prompt_tokens = models.BigIntegerField(default=0)
+    completion_tokens = models.BigIntegerField(default=0)
+    reasoning_tokens = models.BigIntegerField(default=0)
+    total_tokens = models.BigIntegerField(default=0)
+    cache_read_tokens = models.BigIntegerField(default=0)
+    cache_write_tokens = models.BigIntegerField(default=0)
+    audio_tokens = models.BigIntegerField(default=0)
+    image_tokens = models.BigIntegerField(default=0)
+    latency_ms = models.BigIntegerField("latency, summed (ms)", default=0, help_text="Of successes.")
+    cost_usd = models.DecimalField("cost (USD)", max_digits=24, decimal_places=12, default=0)
+
+    class Meta:
+        db_table = "usage_hourly"
+        verbose_name_plural = "hourly usage"
+        constraints = [
+            models.UniqueConstraint(
+                "hour", "model_id", Coalesce("adapter", 0), Coalesce("api_key", 0), name="usage_hourly_unique"
+            ),
+        ]
+        indexes = [
+            models.Index(name="usage_hourly_key", fields=["api_key", "hour"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}h {self.model_id or 'no model'}: {self.requests} requests"
+
+
+class HourlyError(models.Model):
+    """How many of an hour's errors were of one type (`gateway_project.errors.ERROR_TYPES`)."""
+
+    pk = models.CompositePrimaryKey("usage_id", "error_type")
+    usage = models.ForeignKey(HourlyUsage, on_delete=models.CASCADE, related_name="errors_by_type", db_index=False)
+    error_type = models.CharField(max_length=40)
+    n = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "usage_hourly_errors"
+
+    def __str__(self) -> str:
+        return f"{self.error_type}: {self.n}"
+
+
+class HourlyBucket(models.Model):
+    """One bucket (`accounting.sketch`) of an hour's latencies or times to the first token. Of successes only."""
+
+    class Metric(models.TextChoices):
+        LATENCY = "latency", "latency (ms)"
+        TTFT = "ttft", "time to first token (ms)"
+
+    pk = models.CompositePrimaryKey("usage_id", "metric", "bucket")
+    usage = models.ForeignKey(HourlyUsage, on_delete=models.CASCADE, related_name="buckets", db_index=False)
+    metric = models.CharField(max_length=10, choices=Metric.choices)
+    bucket = models.SmallIntegerField()
+    n = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "usage_hourly_buckets"
+
+    def __str__(self) -> str:
+        return f"{self.metric} bucket {self.bucket}: {self.n}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -79,7 +80,31 @@ class Record:
     prompt_hash: str | None = None
     plan: list[dict[str, Any]] | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    # The underscore keeps it out of the journal line: orjson skips such fields of a dataclass.
+    _is_settled: bool = field(default=False, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> Record:
+        """The record that was written as the journal line `line`; names this version does not know are left out."""
+        known = {name: value for name, value in line.items() if name in _COLUMN_SET}
+        attempts = [
+            Attempt(**{name: value for name, value in attempt.items() if name in _ATTEMPT_SET})
+            for attempt in known.pop("attempts", ())
+        ]
+        return cls(**known, attempts=attempts)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the journal holds it. From then on nothing may change it."""
+        return self._is_settled
+
+    def mark_settled(self) -> None:
+        """Called by the ledger alone, once the journal line is written."""
+        self._is_settled = True
 
 
-COLUMNS = tuple(column.name for column in fields(Record))
+COLUMNS = tuple(column.name for column in fields(Record) if not column.name.startswith("_"))
 """The columns of `api_logs`, in the order in which the writer inserts them."""
+
+_COLUMN_SET = frozenset(COLUMNS)
+_ATTEMPT_SET = frozenset(column.name for column in fields(Attempt))

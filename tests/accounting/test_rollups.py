@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from accounting import rollups, store
+from accounting.lines import decode, encode
+from accounting.models import HourlyBucket, HourlyError, HourlyUsage, UsageTotal
+from accounting.record import Attempt, Record
+from tests.accounting.conftest import Database
+
+NewRecord = Callable[..., Record]
+
+TOKENS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "total_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "audio_tokens",
+    "image_tokens",
+)
+
+
+def add(database: Database, *records: Record) -> int:
+    return store.add([store.fit(decode(encode(record))) for record in records], database.alias)
+
+
+def hours(database: Database, **filters: Any) -> list[HourlyUsage]:
+    return list(HourlyUsage.objects.using(database.alias).filter(**filters).order_by("hour", "model_id"))
+
+
+def epoch(moment: str) -> float:
+    return datetime.fromisoformat(f"{moment}+00:00").timestamp()
+
+
+def test_a_request_counts_in_the_utc_hour_in_which_it_arrived(database: Database, new_record: NewRecord):
+    add(
+        database,
+        new_record(database, timestamp=epoch("2026-11-20 11:59:59.999999")),
+        new_record(database, timestamp=epoch("2026-11-20 12:00")),
+        new_record(database, timestamp=epoch("2026-11-20 12:59:59"), latency_ms=600_000),
+        new_record(database, timestamp=epoch("2026-11-20 13:00")),
+    )
+    assert [(row.hour, row.requests) for row in hours(database)] == [
+        (datetime(2026, 11, 20, 11, tzinfo=UTC), 1),
+        (datetime(2026, 11, 20, 12, tzinfo=UTC), 2),
+        (datetime(2026, 11, 20, 13, tzinfo=UTC), 1),
+    ]
+
+
+def test_the_sums_are_those_of_the_rows(database: Database, new_record: NewRecord):
+    dice = random.Random(7)
+    for _ in range(6):
+        add(database, *(random_record(database, new_record, dice) for _ in range(50)))
+    usages = hours(database)
+    for column in TOKENS:
+        assert sum(getattr(usage, column) for usage in usages) == database.rows("api_logs", f"SUM({column})")[0][0]
+    (cost,) = database.rows("api_logs", "SUM(cost_usd)")[0]
+    assert sum(usage.cost_usd for usage in usages) == pytest.approx(Decimal(str(cost)), abs=Decimal("1e-9"))
+    requests, streams, estimated, cancelled = (
+        sum(getattr(usage, name) for usage in usages) for name in ("requests", "streams", "estimated", "cancelled")
+    )
+    assert requests == database.count() == 300
+    assert streams == len(database.rows("api_logs", where="stream"))
+    assert estimated == len(database.rows("api_logs", where="is_estimated"))
+    assert cancelled == len(database.rows("api_logs", where="is_cancelled"))
+    assert all(usage.requests == usage.successes + usage.errors + usage.cancelled for usage in usages)
+    by_type = dict(
+        database.rows("api_logs", "error_type, COUNT(*)", "status_code >= 400 AND NOT is_cancelled GROUP BY error_type")
+    )
+    counted: Counter[str] = Counter()
+    for error in HourlyError.objects.using(database.alias).all():
+        counted[error.error_type] += error.n
+    assert counted == by_type
+    totals = UsageTotal.objects.using(database.alias).all()
+    assert sum(total.requests for total in totals) == 300
+    assert sum(total.total_tokens for total in totals) == sum(usage.total_tokens for usage in usages)
+    assert sum(total.cost_usd for total in totals) == sum(usage.cost_usd for usage in usages)
+
+
+def random_record(database: Database, new_record: NewRecord, dice: random.Random) -> Record:
+    outcome: Mapping[str, Any] = dice.choice(
+        [
+            {},
+            {"is_cancelled": True, "status_code": 499, "error_type": "timeout"},
+            {"status_code": 502, "error_type": "provider_unavailable"},
+            {"status_code": 429, "error_type": "rate_limit_exceeded"},
+        ]
+    )
+    return new_record(
+        database,
+        timestamp=1_763_851_000 + dice.random() * 20_000,
+        stream=dice.random() < 0.5,
+        is_estimated=dice.random() < 0.2,
+        api_key_id=dice.choice([None, database.key.pk]),
+        cost_usd=str(Decimal(dice.randrange(10**9)).scaleb(-12)),
+        **{name: dice.randrange(5000) for name in TOKENS},
+        **outcome,
+    )
+
+
+def test_money_is_added_to_the_last_digit(database: Database, new_record: NewRecord):
+    for _ in range(40):
+        add(database, new_record(database, cost_usd="0.100000000001"), new_record(database, cost_usd="0.000000000001"))
+    assert hours(database)[0].cost_usd == Decimal("4.000000000080")
+    assert UsageTotal.objects.using(database.alias).get().cost_usd == Decimal("4.000000000080")
+    (cost,) = database.rows("usage_hourly", "cost_usd")[0]
+    assert cost in (4.00000000008, Decimal("4.000000000080"))
+
+
+def test_errors_are_counted_by_type_and_unknown_types_as_unmapped(database: Database, new_record: NewRecord):
+    add(
+        database,
+        new_record(database, status_code=502, error_type="timeout"),
+        new_record(database, status_code=502, error_type="timeout"),
+        new_record(database, status_code=200, error_type="provider_unavailable"),
+        new_record(database, status_code=500, error_type="made up"),
+        new_record(database, status_code=500, error_type=None),
+    )
+    (usage,) = hours(database)
+    assert (usage.requests, usage.errors, usage.successes) == (5, 5, 0)
+    errors = HourlyError.objects.using(database.alias).filter(usage=usage)
+    assert dict(errors.values_list("error_type", "n")) == {"timeout": 2, "provider_unavailable": 1, "unmapped": 2}
+
+
+def test_fallbacks_are_requests_of_more_than_one_attempt(database: Database, new_record: NewRecord):
+    attempt = Attempt(database.adapter.pk, "Acme", "falcon")
+    add(database, new_record(database, attempts=[attempt]), new_record(database, attempts=[attempt, attempt]))
+    assert hours(database)[0].fallbacks == 1
+
+
+def test_percentiles_over_hours_and_keys_are_within_two_percent(database: Database, new_record: NewRecord):
+    dice = random.Random(11)
+    latencies = [int(dice.lognormvariate(6.5, 0.8)) for _ in range(600)]
+    records = [
+        new_record(
+            database,
+            timestamp=1_763_851_000 + 3600 * (index % 3),
+            api_key_id=[None, database.key.pk][index % 2],
+            latency_ms=latency,
+            ttft_ms=latency // 4 if index % 2 else None,
+        )
+        for index, latency in enumerate(latencies)
+    ]
+    for start in range(0, 600, 200):
+        add(database, *records[start : start + 200])
+    add(
+        database, new_record(database, status_code=502, latency_ms=1), new_record(database, is_cancelled=True, latency_ms=1)
+    )
+    everything = HourlyUsage.objects.using(database.alias).all()
+    qs = (0.5, 0.95, 0.99)
+    for metric, values in (
+        (HourlyBucket.Metric.LATENCY, sorted(latencies)),
+        (HourlyBucket.Metric.TTFT, sorted(latency // 4 for latency in latencies[1::2])),
+    ):
+        estimates = rollups.quantiles(everything, metric, qs)
+        true = [values[int(q * (len(values) - 1))] for q in qs]
+        assert estimates == pytest.approx(true, rel=0.0201)
+    one_key = rollups.quantiles(everything.filter(api_key=database.key.pk), HourlyBucket.Metric.LATENCY, [0.5])
+    assert one_key == pytest.approx([sorted(latencies[1::2])[149]], rel=0.0201)
+    assert rollups.quantiles(everything.none(), HourlyBucket.Metric.TTFT, [0.5]) == [None]
+
+
+def test_names_that_callers_make_up_are_summed_together(database: Database, new_record: NewRecord):
+    strangers = [
+        new_record(database, model_id=f"made/up-{number}", adapter_id=None, status_code=404, attempts=[])
+        for number in range(30)
+    ]
+    add(database, *strangers, new_record(database, adapter_id=None, status_code=503, attempts=[]))
+    assert [(row.model_id, row.adapter_id, row.requests) for row in hours(database)] == [
+        ("", None, 30),
+        ("acme/falcon", None, 1),
+    ]
+    totals = UsageTotal.objects.using(database.alias)
+    assert totals.get(model=None).requests == 30
+    assert totals.get(model=database.model.pk).requests == 1
+
+
+def test_the_latest_use_is_kept_whatever_the_order(database: Database, new_record: NewRecord):
+    late, early = epoch("2026-11-20 12:00:01"), epoch("2026-11-20 12:00")
+    add(database, new_record(database, timestamp=late))
+    add(database, new_record(database, timestamp=early))
+    assert UsageTotal.objects.using(database.alias).get().last_used_at == datetime.fromtimestamp(late, UTC)
