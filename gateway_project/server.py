@@ -1,0 +1,73 @@
+"""The web server: whether its address is free, and running uvicorn until a signal. Knows nothing of what it serves."""
+
+from __future__ import annotations
+
+import math
+import socket
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+
+
+class AddressUnusable(OSError):
+    """Nothing can listen on the address. The message says why, and the cure."""
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise `AddressUnusable` unless `port` is free on `host`."""
+    if not 0 < port < 65536:
+        raise AddressUnusable(f"Port {port} does not exist; use one from 1 to 65535, e.g. --port 8080.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As uvicorn does, so that connections of the previous run that are still closing are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as error:
+            raise AddressUnusable(f"Port {port} is for root only; use one above 1023, e.g. --port 8080.") from error
+        except socket.gaierror as error:
+            raise AddressUnusable(f"{host} is no address of this machine; use e.g. --host 127.0.0.1.") from error
+        except OSError as error:
+            raise AddressUnusable(
+                f"Port {port} on {host} cannot be used: {error.strerror}. Stop what listens there "
+                f"(`ss -ltnp 'sport = :{port}'` shows it), or choose another: --port {port + 1}, or set PORT."
+            ) from error
+
+
+def url(host: str, port: int) -> str:
+    """What to type into a browser on this machine."""
+    shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+def run(host: str, port: int, *, workers: int = 1, reload: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM, letting running answers end within SHUTDOWN_GRACE_S.
+
+    Raises `KeyboardInterrupt` for a signal that arrives before serving, `SystemExit` when the application does not start.
+    """
+    module, _, attribute = settings.ASGI_APPLICATION.rpartition(".")
+    uvicorn.run(
+        f"{module}:{attribute}",
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.FORWARDED_ALLOW_IPS),
+        forwarded_allow_ips=settings.FORWARDED_ALLOW_IPS,
+        timeout_graceful_shutdown=math.ceil(settings.SHUTDOWN_GRACE_S),
+        **_reload_options(reload),
+    )
+
+
+def _reload_options(reload: bool) -> dict[str, Any]:
+    if not reload:
+        return {}
+    folders = [settings.BASE_DIR / app for app in settings.INSTALLED_APPS]
+    return {"reload": True, "reload_dirs": [str(folder) for folder in folders if folder.is_dir()]}
