@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from catalog.entries import AdapterEntry
 from routingapp.ask import Situation
-from routingapp.strategies.ranked import Ranked, in_order, shuffled
+from routingapp.strategies.ranked import Ranked, sorted_by
 
 
 def least_busy(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Ranked]:
@@ -15,4 +15,4 @@ def least_busy(adapters: Sequence[AdapterEntry], situation: Situation) -> list[R
     def load(adapter: AdapterEntry) -> float:
         return situation.health.in_flight(adapter.id) / (situation.table.weight_of(adapter.id) or 1.0)
 
-    return in_order(sorted(shuffled(adapters, situation), key=load), "by requests in flight, the fewest first")
+    return sorted_by(load, adapters, situation, "by requests in flight, the fewest first")

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from catalog.entries import AdapterEntry
 from routingapp.ask import Situation
-from routingapp.strategies.ranked import Ranked, in_order, shuffled
+from routingapp.strategies.ranked import Ranked, sorted_by
 
 TYPICAL_PROMPT_TOKENS = 750
 TYPICAL_COMPLETION_TOKENS = 250
@@ -25,4 +25,4 @@ def typical_cost(adapter: AdapterEntry) -> Decimal:
 
 def price(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Ranked]:
     """By the cost of a typical request; equal ones by weight."""
-    return in_order(sorted(shuffled(adapters, situation), key=typical_cost), "by price, the cheapest first")
+    return sorted_by(typical_cost, adapters, situation, "by price, the cheapest first")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from catalog.entries import AdapterEntry
 from routingapp.ask import Situation
@@ -41,9 +41,18 @@ def draw_by_weight(adapters: Sequence[AdapterEntry], situation: Situation, reaso
     return draw(adapters, [weight_of(adapter.id) for adapter in adapters], situation.dice, reason)
 
 
-def shuffled(adapters: Sequence[AdapterEntry], situation: Situation) -> list[AdapterEntry]:
-    """The adapters drawn by weight: sorted stably after it, equals share the traffic by their weights."""
-    return [ranked.adapter for ranked in draw_by_weight(adapters, situation, "")]
+def sorted_by(
+    key: Callable[[AdapterEntry], Any], adapters: Sequence[AdapterEntry], situation: Situation, reason: str
+) -> list[Ranked]:
+    """Ascending by `key`; equals in the order of a draw by weight, so that the best ones share the traffic by weight."""
+    drawn = draw_by_weight(adapters, situation, reason)
+    keys = {ranked.adapter.id: key(ranked.adapter) for ranked in drawn}
+    drawn.sort(key=lambda ranked: keys[ranked.adapter.id])
+    best = min(keys.values(), default=None)
+    leading = sum(ranked.share for ranked in drawn if keys[ranked.adapter.id] == best)
+    if not leading:
+        return in_order((ranked.adapter for ranked in drawn), reason)
+    return [ranked._replace(share=ranked.share / leading if keys[ranked.adapter.id] == best else 0.0) for ranked in drawn]
 
 
 def in_order(adapters: Iterable[AdapterEntry], reason: str) -> list[Ranked]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from catalog.entries import AdapterEntry
 from routingapp.ask import Situation
 from routingapp.measured import Measured
-from routingapp.strategies.ranked import Ranked, in_order, shuffled, stacked
+from routingapp.strategies.ranked import Ranked, draw_by_weight, in_order, sorted_by, stacked
 
 RECENT_FAULT_S = 30.0
 """An adapter that has just failed is not tried out for its speed."""
@@ -37,7 +37,7 @@ def exacto(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Ranke
         faults = round(100 * measured.faults / measured.calls) if measured.calls else 0
         return faults, -(measured.throughput_tps.p50 if measured.throughput_tps else 0.0)
 
-    return in_order(sorted(shuffled(adapters, situation), key=key), "by reliability, then tokens per second")
+    return sorted_by(key, adapters, situation, "by reliability, then tokens per second")
 
 
 def _by(
@@ -48,20 +48,20 @@ def _by(
     More would send a whole burst to an adapter that may be the slowest; fewer would never learn that it is the fastest.
     """
     health, now = situation.health, situation.now
-    known: list[tuple[float, AdapterEntry]] = []
+    known: dict[int, float] = {}
     explored: list[AdapterEntry] = []
     unknown: list[AdapterEntry] = []
-    for adapter in shuffled(adapters, situation):
+    for adapter, _, _ in draw_by_weight(adapters, situation, reason):
         value = seconds(health.measured(adapter.id, now))
         if value is not None:
-            known.append((value, adapter))
+            known[adapter.id] = value
         elif not explored and not health.in_flight(adapter.id) and not health.had_fault(adapter.id, now, RECENT_FAULT_S):
             explored.append(adapter)
         else:
             unknown.append(adapter)
-    known.sort(key=lambda pair: pair[0])
+    measured = [adapter for adapter in adapters if adapter.id in known]
     return stacked(
         in_order(explored, "not measured yet: explored by one request at a time"),
-        in_order((adapter for _, adapter in known), f"{reason}, the fastest first"),
+        sorted_by(lambda adapter: known[adapter.id], measured, situation, f"{reason}, the fastest first"),
         in_order(unknown, "not measured yet"),
     )

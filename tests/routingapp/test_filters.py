@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from catalog.entries import Prices
 from gateway_project.errors import ProviderUnavailable
+from routingapp import filters
 from routingapp.entries import PolicyEntry
 from routingapp.filters import FILTERS
 from tests.routingapp.world import NOW, World, adapter, model, provider, serve
@@ -15,6 +17,12 @@ from tests.routingapp.world import NOW, World, adapter, model, provider, serve
 
 def test_every_rule_has_a_code_of_its_own():
     assert len({rule.code for rule in FILTERS}) == len(FILTERS)
+
+
+def test_the_guide_names_every_rule():
+    guide = Path(filters.__file__).parent.with_name("README.md").read_text()
+
+    assert [rule.code for rule in FILTERS if f"`{rule.code}`" not in guide] == []
 
 
 @pytest.mark.parametrize(
