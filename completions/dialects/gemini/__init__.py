@@ -9,6 +9,7 @@ Differs from OpenAI in:
 - *Tools*: arguments and results are objects, results refer to calls by name and id. Calls before Gemini 3 have no ids; they
   get one made from their place in the answer. `strict` on any function switches mode VALIDATED on.
 - *Thoughts*: parts of their own, signatures on any part; both travel in `reasoning_details` (rules in `thoughts`).
+- *Search*: `web_search`, its plugin and `web_search_options` become `googleSearch`, `web_fetch` becomes `urlContext`.
 - *Finish*: STOP also after tool calls; a refused prompt is an HTTP 200 without candidates; a malformed call ends an answer.
 - *Stream*: no end mark, usage in every event, tool calls whole; errors as an event with HTTP status inside.
 - *Usage*: thoughts beside the answer, cached tokens inside the prompt (rules in `tokens`).

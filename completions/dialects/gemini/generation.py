@@ -72,6 +72,14 @@ class Generation:
         return self.version >= (3, 0)
 
     @property
+    def combines_tools(self) -> bool:
+        """From 3 on Google's own tools and functions go together, if the request says `includeServerSideToolInvocations`.
+
+        Without it the answer is 400 (github.com/ag2ai/ag2/pull/3145, August 2026).
+        """
+        return self.version >= (3, 0)
+
+    @property
     def takes_media_in_tool_results(self) -> bool:
         """`functionResponse.parts` came with 3 (docs.cloud.google.com, Gemini 3 Flash, 2026)."""
         return self.version >= (3, 0)

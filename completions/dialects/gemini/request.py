@@ -34,6 +34,8 @@ def build(chat: Mapping[str, Any], adapter: AdapterEntry) -> JSON:
         body["tools"] = tools
     if declarations and (choice := _tool_choice(chat.get("tool_choice"), declarations, chat)) is not None:
         body["toolConfig"] = {"functionCallingConfig": choice}
+    if declarations and len(tools) > 1 and generation.combines_tools:
+        body.setdefault("toolConfig", {})["includeServerSideToolInvocations"] = True
     if config := _generation_config(chat, adapter, generation):
         body["generationConfig"] = config
     if tier := _SERVICE_TIERS.get(chat.get("service_tier") or ""):
@@ -99,9 +101,7 @@ def _format(wanted: Mapping[str, Any] | None) -> JSON:
 
 def _modalities(chat: Mapping[str, Any]) -> JSON:
     wanted = [str(modality).upper() for modality in chat.get("modalities") or ()]
-    if not set(wanted) - {"TEXT"}:
-        return {}
-    config: JSON = {"responseModalities": wanted}
+    config: JSON = {"responseModalities": wanted} if set(wanted) - {"TEXT"} else {}
     if "AUDIO" in wanted:
         audio = chat.get("audio") or {}
         if audio.get("format") not in (None, "pcm16"):
@@ -136,8 +136,8 @@ def _tools(chat: Mapping[str, Any]) -> tuple[list[JSON], list[JSON]]:
             fetches = True
         else:
             raise InvalidRequest(f"tools[{index}].type {kind!r} is not one that Gemini has; use function or web_search")
-    tools: list[JSON] = [{"functionDeclarations": declarations}] if declarations else []
-    return declarations, tools + ([{"googleSearch": {}}] if searches else []) + ([{"urlContext": {}}] if fetches else [])
+    tools: list[JSON] = ([{"googleSearch": {}}] if searches else []) + ([{"urlContext": {}}] if fetches else [])
+    return declarations, tools + ([{"functionDeclarations": declarations}] if declarations else [])
 
 
 def _declaration(function: Mapping[str, Any], field: str) -> JSON:

@@ -80,6 +80,9 @@ class CandidateReader:
             self._text.append(part["text"])
         elif "functionCall" in part:
             carrier = self._call(part["functionCall"], delta)
+        elif "toolCall" in part or "toolResponse" in part:
+            delta.setdefault("reasoning_details", []).append(thoughts.server_tool(part, self._next_detail()))
+            return True
         elif not part.get("thought") and (media := _media(part)) is not None:
             carrier = self._show(*media, delta)
         else:

@@ -2,16 +2,20 @@
 
 A thought is a `reasoning.text`, with its `signature` where it has one. A signature on anything else is a
 `reasoning.encrypted`, whose `id` says on what: the tool call of that id, `image_<n>` for the n-th image of the message, or
-nothing for its text. That is how OpenRouter sends Gemini's (observed 2026), so histories may move between the two. What
-another maker's model thought (`format` of another name) is not sent: Google cannot read it.
+nothing for its text. That is how OpenRouter sends Gemini's (observed 2026), so histories may move between the two. A call
+that Google ran itself is a `reasoning.server_tool_call`, with the part as it was in `arguments` or `result`. What another
+maker's model thought (`format` of another name) is not sent: Google cannot read it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
+
 from completions.dialects.base import JSON
+from gateway_project.errors import InvalidRequest
 
 FORMAT = "google-gemini-v1"
 UNSIGNED = "skip_thought_signature_validator"
@@ -33,6 +37,25 @@ def signed(signature: str, index: int, on: str | None = None) -> JSON:
     return detail
 
 
+def server_tool(part: Mapping[str, Any], index: int) -> JSON:
+    """A `toolCall` or `toolResponse` part as an item of `reasoning_details`.
+
+    Google wants both back as they were (ai.google.dev/gemini-api/docs/tool-combination, 2026).
+    """
+    is_call = "toolCall" in part
+    ran = part["toolCall" if is_call else "toolResponse"]
+    written = orjson.dumps(part).decode()
+    detail: JSON = {
+        "type": "reasoning.server_tool_call",
+        "tool_name": ran.get("toolType") or "",
+        "format": FORMAT,
+        "index": index,
+    }
+    if ran.get("id"):
+        detail["tool_call_id"] = ran["id"]
+    return detail | {"arguments": written if is_call else "", "result": "" if is_call else written}
+
+
 def image_id(position: int) -> str:
     """How a signature refers to the image at `position` of its message."""
     return f"image_{position}"
@@ -44,15 +67,27 @@ def ours(details: Any) -> list[JSON]:
 
 
 def spoken(details: Iterable[JSON]) -> list[JSON]:
-    """The thoughts in `details` as parts."""
+    """The thoughts in `details`, and the calls Google ran between them, as parts."""
     parts = []
     for detail in details:
-        if detail.get("type") == "reasoning.text":
+        if detail.get("type") == "reasoning.server_tool_call":
+            parts.append(_as_it_was(detail))
+        elif detail.get("type") == "reasoning.text":
             part: JSON = {"text": detail.get("text") or "", "thought": True}
             if detail.get("signature"):
                 part["thoughtSignature"] = detail["signature"]
             parts.append(part)
     return parts
+
+
+def _as_it_was(detail: Mapping[str, Any]) -> JSON:
+    try:
+        part = orjson.loads(detail.get("arguments") or detail.get("result") or "")
+    except orjson.JSONDecodeError:
+        part = None
+    if not isinstance(part, dict):
+        raise InvalidRequest("reasoning_details: a reasoning.server_tool_call was changed; send it back as it came")
+    return part
 
 
 def sign(texts: list[JSON], calls: list[JSON], images: list[JSON], details: Iterable[JSON]) -> list[JSON]:

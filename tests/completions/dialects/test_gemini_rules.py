@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog.entries import DialectName, Quirks
-from completions.dialects.gemini import Gemini
+from completions.dialects.gemini import Gemini, citations, schema
 from gateway_project.errors import InvalidRequest, ProviderAuthFailed, ProviderUnavailable
 from tests.completions.dialects.test_contract import adapter_with
 
@@ -179,6 +179,19 @@ def test_a_part_that_gemini_cannot_take_is_refused_by_name(part, names):
     ("chat", "names"),
     [
         ({"response_format": {"type": "grammar", "grammar": "x"}}, "response_format.type 'grammar'"),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "assistant",
+                        "reasoning_details": [
+                            {"type": "reasoning.server_tool_call", "format": "google-gemini-v1", "result": "{"}
+                        ],
+                    }
+                ]
+            },
+            "reasoning.server_tool_call",
+        ),
         ({"tools": [{"type": "openrouter:bash"}]}, "tools[0].type 'openrouter:bash'"),
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"modalities": ["audio"], "audio": {"format": "mp3"}}, "audio.format 'mp3'"),
@@ -259,3 +272,44 @@ def test_counts_that_later_events_leave_out_are_kept():
     usage = (decoder.feed(first) + decoder.feed(last))[-1].usage
     assert usage is not None
     assert (usage.prompt_uncached, usage.cache_read, usage.completion_text) == (2, 8, 5)
+
+
+def test_a_schema_keeps_its_meaning_where_google_wants_other_words():
+    given = {
+        "$schema": "x", "type": "object",
+        "properties": {"const": {"const": 1}, "$schema": {"type": "string"}, "who": {"$ref": "#/$defs/a", "title": "Who"}},
+        "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"default": {"const": 2}}},
+    }  # fmt: skip
+    assert schema.acceptable(given) == {
+        "type": "object",
+        "properties": {
+            "const": {"enum": [1]},
+            "$schema": {"type": "string"},
+            "who": {"anyOf": [{"$ref": "#/$defs/a"}], "title": "Who"},
+        },
+        "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"default": {"const": 2}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("segment", "expected"),
+    [
+        ({"startIndex": 0, "endIndex": 3, "text": "Üb"}, (0, 2)),
+        ({"startIndex": 99, "endIndex": 120, "text": "alles"}, (5, 10)),
+        ({"startIndex": 0, "endIndex": 4, "text": "elsewhere"}, (0, 10)),
+        ({}, (0, 10)),
+    ],
+)
+def test_a_citation_is_placed_by_bytes_else_by_its_text_else_on_everything(segment, expected):
+    source = {"uri": "https://example.org", "title": "Example"}
+    metadata = {
+        "groundingChunks": [{"web": source}],
+        "groundingSupports": [{"segment": segment, "groundingChunkIndices": [0]}],
+    }
+    cited = citations.cited({"groundingMetadata": metadata}, "Über alles")[0]["url_citation"]
+    assert (cited["start_index"], cited["end_index"]) == expected
+
+
+def test_image_settings_are_sent_without_modalities_too():
+    config = encode("gemini-3-pro-image", image_config={"aspect_ratio": "16:9"})["generationConfig"]
+    assert config == {"imageConfig": {"aspectRatio": "16:9"}}
