@@ -41,9 +41,10 @@ class Attempts:
         return opened
 
     async def _first(self, exchange: Exchange, plan: Plan, call: Call[Result]) -> tuple[Candidate, Result]:
-        candidates = plan.candidates[: plan.policy.max_attempts]
+        waiting, tries_left = list(plan.candidates), plan.policy.max_attempts
         previous: list[JSON] = []
-        for position, candidate in enumerate(candidates):
+        while waiting:
+            candidate, tries_left = waiting.pop(0), tries_left - 1
             attempt = exchange.attempt(candidate)
             self.health.started(candidate.adapter.id, time.monotonic())
             try:
@@ -51,9 +52,9 @@ class Attempts:
             except (ProviderError, InvalidRequest) as error:
                 exchange.attempt_failed(attempt, error)
                 self.failed(candidate, error)
-                following = candidates[position + 1 : position + 2]
+                waiting = [other for other in waiting if _may_try(error, candidate, other)]
                 is_late = time.monotonic() - exchange.started > plan.policy.deadline_s
-                if not following or is_late or not _may_try(error, candidate, following[0]):
+                if not waiting or not tries_left or is_late:
                     if previous:
                         error.metadata["previous_errors"] = previous
                     raise
@@ -123,8 +124,11 @@ class Attempts:
 
 
 def _may_try(error: ProviderError | InvalidRequest, failed: Candidate, following: Candidate) -> bool:
-    """Whether `following` may be asked after `failed` refused or broke: another model may always, another adapter of the
-    same model only where the request itself was not at fault, or was one that just this dialect cannot say."""
+    """Whether `following` may be asked after `failed` refused or broke.
+
+    Another model may always (openrouter.md 4.5). Another adapter of the same model only where the request itself was not
+    at fault, or was one that just this dialect cannot say.
+    """
     if following.model.id != failed.model.id or isinstance(error, InvalidRequest):
         return True
     return error.try_next
