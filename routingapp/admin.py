@@ -16,7 +16,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from catalog import loader as catalogue_loader
-from catalog.admin import AdapterInline, AliasInline, LanguageModelAdmin, set_values
+from catalog.actions import set_values
+from catalog.admin import AdapterInline, AliasInline, LanguageModelAdmin
 from catalog.environment import lookup
 from catalog.models import Adapter, LanguageModel
 from gateway_project.errors import GatewayError
@@ -129,6 +130,7 @@ class RoutingPolicyAdmin(admin.ModelAdmin):
     fieldsets = (
         (None, {"fields": ("model", "strategy")}),
         ("Local engines", {"fields": ("offload", "local_fraction", "health_check_interval_s")}),
+        ("When a local engine is saturated", {"fields": ("local_max_in_flight", "local_max_waiting", "local_max_ttft_s")}),
         ("Patience", {"fields": ("max_attempts", "deadline_s")}),
     )
     autocomplete_fields = ["model"]
