@@ -1,0 +1,42 @@
+"""How old request logs go: in small batches, so that neither memory nor a lock grows with the table.
+
+Hourly sums and totals stay. They are small, and what they say remains true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from accounting.models import RequestLog
+
+BATCH_ROWS = 1000
+
+Progress = Callable[[int], None]
+
+
+def delete_logs(before: datetime, progress: Progress) -> int:
+    """Delete requests that arrived before that time; tell `progress` the number so far; return the number in all."""
+    deleted = 0
+    while True:
+        old = RequestLog.objects.between(None, before).order_by("timestamp", "pk").values_list("pk", flat=True)
+        pks = list(old[:BATCH_ROWS])
+        if not pks:
+            return deleted
+        deleted += RequestLog.objects.filter(pk__in=pks).delete()[0]
+        progress(deleted)
+
+
+def delete_content(before: datetime, progress: Progress) -> int:
+    """Forget prompts and answers of requests before that time, and keep the rest; as `delete_logs` otherwise."""
+    cleared = 0
+    logs = RequestLog.objects.between(None, before).order_by("timestamp", "pk")
+    page = list(logs.values_list("timestamp", "pk")[:BATCH_ROWS])
+    while page:
+        with_content = RequestLog.objects.filter(pk__in=[pk for _, pk in page]).with_content()
+        changed = with_content.update(prompt=None, response=None)
+        if changed:
+            cleared += changed
+            progress(cleared)
+        page = list(logs.after(*page[-1]).values_list("timestamp", "pk")[:BATCH_ROWS])
+    return cleared
