@@ -75,7 +75,7 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
     "early/status-500-forbidden": ("status?code=500", "ok"),
 }
 # Each test has its own model with a given fault: what one request learns of a provider must not change the next.
-for asker in ("books", "browser", "chain", "openai", "openrouter"):
+for asker in ("books", "browser", "chain", "log", "openai", "openrouter"):
     MODELS |= {f"{asker}/only-{code}": f"status?code={code}" for code in (401, 500)}
     MODELS[f"{asker}/only-429"] = "status?code=429&after=7"
 for way in ("whole", "streamed", "chained"):
@@ -85,13 +85,44 @@ for way in ("whole", "streamed", "chained"):
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Path) -> Iterator[Gateway]:
-    """One gateway with every model above, open to callers without a key."""
+    """One gateway with every model above, open to callers without a key. At the end its log must be free of tracebacks."""
     content: dict[str, Any] = seed(fake, MODELS)
     content["models"][0]["aliases"] = ["ok-alias", "fake/ok-too"]
     content["models"][0] |= {"context_length": 32768, "max_output_length": 2048, "supports_tools": True}
     directory = tmp_path_factory.mktemp("gateway")
     with Gateway(directory, content, database=migrated_database) as running:
         yield running
+        assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture(scope="session")
+def strict_gateway(
+    tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Path
+) -> Iterator[Gateway]:
+    """One gateway with the settings that the other leaves at rest: keys, a small body, busy comments, contents kept."""
+    environment = {"REQUIRE_API_KEY": "true", "MAX_BODY_MB": "0.1", "KEEPALIVE_S": "0.3", "LOG_CONTENT": "full"}
+    models: dict[str, str | Served] = {
+        "fake/ok": "ok",
+        "fake/late": "slow-first?delay=1.3",
+        "fake/pausing": "ok?tokens=2&delay=0.8",
+        "fake/stalling": impatient("stall?tokens=5"),
+    }
+    directory = tmp_path_factory.mktemp("strict-gateway")
+    with Gateway(directory, seed(fake, models), environment, database=migrated_database) as running:
+        yield running
+        assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture(scope="session")
+def strict_key(strict_gateway: Gateway) -> str:
+    """An API key of the strict gateway."""
+    return strict_gateway.create_key("journeys")
+
+
+@pytest.fixture
+def ask_strictly(strict_gateway: Gateway, marker: str, strict_key: str) -> Asker:
+    """Asks the strict gateway with its key."""
+    return Asker(strict_gateway, marker, key=strict_key)
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from itertools import pairwise
 
+import aiohttp
 import pytest
 
-from tests.fakes.catalogue import impatient, seed
 from tests.journeys import rules
-from tests.journeys.asking import Asker
 
 
 def test_a_stream_is_chunks_then_usage_with_cost_then_done(ask):
@@ -111,22 +111,32 @@ def test_two_megabytes_stream_through(ask):
     assert len(ask.stream("fake/huge").text) == 2 * 1024 * 1024
 
 
-def test_a_silent_provider_is_bridged_by_comments_until_it_speaks(start_gateway, fake, marker):
-    models = {"fake/late": "slow-first?delay=1.3", "fake/pausing": "ok?tokens=2&delay=0.8"}
-    ask = Asker(start_gateway(seed(fake, models), KEEPALIVE_S="0.3"), marker)
-    for model in models:
-        stream = ask.stream(model)
-        rules.is_stream(stream.chunks)
-        assert stream.is_done
-        assert set(stream.comments) == {": OPENROUTER PROCESSING"}
-        assert 2 <= len(stream.comments) <= 8
+@pytest.mark.parametrize("model", ["fake/late", "fake/pausing"])
+def test_a_silent_provider_is_bridged_by_comments_until_it_speaks(ask_strictly, model):
+    stream = ask_strictly.stream(model)
+    rules.is_stream(stream.chunks)
+    assert stream.is_done
+    assert set(stream.comments) == {": OPENROUTER PROCESSING"}
+    assert 2 <= len(stream.comments) <= 8
 
 
-def test_comments_stop_when_the_idle_deadline_has_passed(start_gateway, fake, marker):
-    gateway = start_gateway(seed(fake, {"fake/stalling": impatient("stall?tokens=5")}), KEEPALIVE_S="0.2")
-    ask = Asker(gateway, marker)
+def test_comments_stop_when_the_idle_deadline_has_passed(ask_strictly):
     began = time.monotonic()
-    stream = ask.stream("fake/stalling")
+    stream = ask_strictly.stream("fake/stalling")
     assert time.monotonic() - began < 3
     assert stream.chunks[-1]["error"]["code"] == 504
     assert stream.is_done
+
+
+async def test_forty_streams_at_once_do_not_mix(ask, gateway):
+    async def text_of(number: int) -> str:
+        words = " ".join(f"{number}-{position}" for position in range(20))
+        body = ask.body("fake/ok", stream=True, messages=[{"role": "user", "content": words}])
+        async with session.post("/v1/chat/completions", json=body) as response:
+            chunks = (await response.text()).split("\n\n")[:-2]
+        deltas = [choice["delta"] for chunk in chunks for choice in json.loads(chunk.removeprefix("data: "))["choices"]]
+        assert "".join(delta["content"] for delta in deltas) == words
+        return words
+
+    async with aiohttp.ClientSession(gateway.url) as session:
+        assert len(set(await asyncio.gather(*map(text_of, range(40))))) == 40

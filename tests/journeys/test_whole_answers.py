@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
+import time
 from decimal import Decimal
 
 import pytest
@@ -145,3 +148,22 @@ def test_the_next_model_answers_when_the_first_does_not_exist_or_fails(ask):
     row = ask.row()
     assert row["model_id"] == "fake/other"
     assert [attempt["status"] for attempt in row["attempts"]] == [500, 200]
+
+
+def test_contents_are_kept_where_the_operator_says_so(ask_strictly):
+    ask_strictly.chat("fake/ok")
+    row = ask_strictly.row()
+    assert "one two three" in row["prompt"]
+    assert row["response"] == "one two three"
+
+
+def test_requests_are_served_and_booked_later_while_the_database_is_locked(ask, gateway):
+    with contextlib.closing(sqlite3.connect(gateway.database_path, timeout=5)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        assert ask.chat("fake/ok").status_code == 200
+        assert time.monotonic() - began < 1
+        time.sleep(0.5)  # More than the pause between two batches: the writer has tried, and waits.
+        assert gateway.sql("SELECT 1 FROM api_logs WHERE user_id = ?", ask.marker) == []
+        other.rollback()
+    assert ask.row(within_s=10)["status_code"] == 200
