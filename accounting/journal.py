@@ -72,9 +72,9 @@ class Segment:
         except OSError:
             self._take_back()
             raise
-        self._ends_torn = False
         self.size_bytes += len(line)
-        self.lines += 1
+        self.lines += 2 if self._ends_torn else 1
+        self._ends_torn = False
 
     def probe(self, size_bytes: int) -> None:
         """Raise the `OSError` that appending `size_bytes` would meet; leave the file as it was."""
@@ -123,6 +123,7 @@ class Segment:
         except OSError:
             # What is there of the line stays; a newline before the next one keeps the two apart.
             self.size_bytes = os.fstat(self._descriptor).st_size
+            self.lines = self._count_lines()
             self._ends_torn = True
 
     def _count_lines(self) -> int:
