@@ -10,8 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib import admin
 from django.db import models
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -20,6 +19,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from catalog.actions import ExplainedDeletion, Switching
 from catalog.entries import Unconfigured, resolve
 from catalog.environment import lookup
 from catalog.forms import JsonEditing
@@ -31,41 +31,6 @@ def state_of(provider: Provider) -> SafeString:
     """Whether the environment has what `provider` needs, judged as the request path judges it."""
     reason = provider_entry(provider, lookup).unconfigured
     return format_html("<b>unconfigured:</b> {}", reason) if reason else format_html("{}", "configured")
-
-
-class Switching:
-    """For a `ModelAdmin` of rows with `is_enabled`: actions that switch the chosen rows on or off."""
-
-    @admin.action(description="Enable the selected %(verbose_name_plural)s", permissions=["change"])
-    def enable(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
-        self._switch(request, chosen, is_enabled=True)
-
-    @admin.action(description="Disable the selected %(verbose_name_plural)s", permissions=["change"])
-    def disable(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
-        self._switch(request, chosen, is_enabled=False)
-
-    def _switch(self, request: HttpRequest, chosen: QuerySet[Any], *, is_enabled: bool) -> None:
-        set_values(request, chosen, "Enabled" if is_enabled else "Disabled", is_enabled=is_enabled)
-
-
-class ExplainedDeletion:
-    """For a `ModelAdmin` of rows that the ledger's totals protect: says so, instead of asking for the right to delete totals.
-
-    Nobody has that right, so admin's own page would send people to ask for a permission that does not exist.
-    """
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
-        shown, counts, lacking, protected = super().get_deleted_objects(objs, request)  # type: ignore[misc]
-        return shown, counts, set() if protected else lacking, protected
-
-
-def set_values(request: HttpRequest, chosen: QuerySet[Any], done: str, **values: Any) -> None:
-    """Set `values` on the chosen rows, write it into their history and tell the user: "Disabled 2 models."."""
-    rows = list(chosen)
-    count = chosen.model._base_manager.filter(pk__in=[row.pk for row in rows]).update(**values)
-    LogEntry.objects.log_actions(request.user.pk or 0, rows, CHANGE, change_message=f"{done}.")
-    noun = chosen.model._meta.verbose_name if count == 1 else chosen.model._meta.verbose_name_plural
-    messages.success(request, f"{done} {count} {noun}. The gateway follows within a second.")
 
 
 @admin.register(Provider)
@@ -82,6 +47,7 @@ class ProviderAdmin(Switching, JsonEditing, admin.ModelAdmin):
             "Timeouts",
             {"fields": (("connect_timeout_s", "first_byte_timeout_s"), ("idle_timeout_s", "total_timeout_s"))},
         ),
+        ("Data policy", {"fields": ("collects_data", "has_zero_data_retention")}),
         (
             "Where it differs from OpenAI",
             {
@@ -170,13 +136,19 @@ class AdapterInline(JsonEditing, admin.TabularInline):
         return state_of(adapter.provider) if adapter.pk else ""
 
 
+def _modalities_field() -> forms.MultipleChoiceField:
+    beside_each_other = forms.CheckboxSelectMultiple(attrs={"class": "radiolist inline"})
+    return forms.MultipleChoiceField(
+        choices=[(name, name) for name in MODALITIES], widget=beside_each_other, initial=["text"]
+    )
+
+
 class LanguageModelForm(forms.ModelForm):
-    input_modalities = forms.MultipleChoiceField(
-        choices=[(name, name) for name in MODALITIES], widget=forms.CheckboxSelectMultiple, initial=["text"]
-    )
-    output_modalities = forms.MultipleChoiceField(
-        choices=[(name, name) for name in MODALITIES], widget=forms.CheckboxSelectMultiple, initial=["text"]
-    )
+    input_modalities = _modalities_field()
+    output_modalities = _modalities_field()
+
+    class Meta:
+        widgets = {"description": forms.Textarea(attrs={"class": "vLargeTextField", "rows": 2})}
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
@@ -209,6 +181,8 @@ class LanguageModelAdmin(Switching, ExplainedDeletion, JsonEditing, admin.ModelA
         (
             "Abilities",
             {
+                # Set once, when the model is added; weights and adapters below are what people come for.
+                "classes": ("collapse",),
                 "fields": (
                     ("context_length", "max_output_length"), "input_modalities", "output_modalities",
                     ("supports_tools", "supports_structured_output"), "supported_parameters",

@@ -118,13 +118,13 @@ class TestPages:
         assert browser.get(address(row, "changelist"), {"q": "acme"}).status_code == 200
 
     def test_the_page_of_a_model_needs_as_many_queries_for_25_adapters_as_for_5(self, browser):
-        model = factories.language_model()
+        model, provider = factories.language_model(), factories.provider()
         page = address(LanguageModel, "change", model.pk)
         for _ in range(5):
-            factories.adapter(model, weight=1)
+            factories.adapter(model, provider, weight=1)
         few = queries_of(browser, page)
         for _ in range(20):
-            factories.adapter(model, weight=1)
+            factories.adapter(model, provider, weight=1)
         assert queries_of(browser, page) == few
 
 

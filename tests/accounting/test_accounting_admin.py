@@ -14,7 +14,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounting import exhibits, keys, loader, paging
+from accounting import keys, loader
+from accounting.admin import exhibits, paging
 from accounting.models import ApiKey, RequestLog, UsageTotal
 from gateway_project.errors import Unauthenticated
 from tests import factories

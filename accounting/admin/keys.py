@@ -1,0 +1,117 @@
+"""Keys in admin: made, limited and revoked here.
+
+A key's secret is rendered once, in the answer to the form that made it, and is in no session, message or row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import FilteredSelectMultiple
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from accounting import keys
+from accounting.admin.filters import ValidityFilter
+from accounting.models import ApiKey
+from catalog.actions import ExplainedDeletion, set_values
+from catalog.models import LanguageModel, Provider
+
+
+class ApiKeyForm(forms.ModelForm):
+    allowed_models = forms.MultipleChoiceField(
+        required=False, widget=FilteredSelectMultiple("models", is_stacked=False), help_text="None chosen: all."
+    )
+    allowed_providers = forms.MultipleChoiceField(
+        required=False, widget=FilteredSelectMultiple("providers", is_stacked=False), help_text="None chosen: all."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("allowed_models", LanguageModel.objects.values_list("public_id", flat=True))
+        self._offer("allowed_providers", Provider.objects.values_list("slug", flat=True))
+
+    def _offer(self, name: str, known: QuerySet[Any, str]) -> None:
+        """What exists, and what the key names already: a name given through the API may be of a model still to come."""
+        field = self.fields.get(name)
+        if isinstance(field, forms.MultipleChoiceField):
+            field.choices = [(choice, choice) for choice in sorted({*known, *getattr(self.instance, name)})]
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or self.cleaned_data
+        if given.get("limit_reset") and given.get("limit_usd") is None and "limit_usd" not in self.errors:
+            self.add_error("limit_reset", "There is no limit to reset; give a spend limit too, or choose never.")
+        expires_at = given.get("expires_at")
+        if "expires_at" in self.changed_data and expires_at and expires_at <= timezone.now():
+            self.add_error("expires_at", "This is in the past; to end the key now, disable it.")
+        return given
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ExplainedDeletion, admin.ModelAdmin):
+    form = ApiKeyForm
+    list_display = [
+        "name",
+        "label",
+        "state",
+        "owner",
+        "is_management",
+        "limit_usd",
+        "limit_reset",
+        "expires_at",
+        "created_at",
+    ]
+    list_filter = [ValidityFilter, "is_management", "limit_reset"]
+    list_select_related = ["owner"]
+    search_fields = ["name", "label", "hash__startswith", "owner__username"]
+    search_help_text = "Name, owner, or the first or last letters of the key."
+    ordering = ["-created_at"]
+    actions = ["revoke", "enable"]
+    fieldsets = [
+        (None, {"fields": ["name", "owner", "is_management", "is_disabled", "expires_at"]}),
+        ("Spending and speed", {"fields": ["limit_usd", "limit_reset", "rpm_limit", "tpm_limit", "max_concurrency"]}),
+        ("What it may use", {"fields": ["allowed_models", "allowed_providers"]}),
+        ("What is kept of its requests", {"fields": ["log_content"]}),
+    ]
+    autocomplete_fields = ["owner"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        identity = ("Identity", {"fields": ["label", "hash", "created_at", "updated_at"]})
+        return [*self.fieldsets, identity] if obj else self.fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
+        return ["label", "hash", "created_at", "updated_at"]
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> Any:
+        # The answer shows the secret, so there is nothing to go on to but the list.
+        only_save = {"show_save_and_continue": False, "show_save_and_add_another": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            obj.secret = keys.issue(obj)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """The one page that ever shows the secret. Admin marks it `no-store`, as it does all of its pages."""
+        context = {**self.admin_site.each_context(request), "title": "API key created", "opts": self.opts, "key": obj}
+        return TemplateResponse(request, "admin/accounting/apikey/created.html", context)
+
+    @admin.display(description="state")
+    def state(self, key: ApiKey) -> str:
+        if key.is_disabled:
+            return "disabled"
+        return "expired" if key.expires_at and key.expires_at <= timezone.now() else "valid"
+
+    @admin.action(description="Revoke the selected %(verbose_name_plural)s", permissions=["change"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ApiKey]) -> None:
+        set_values(request, chosen, "Revoked", is_disabled=True, updated_at=timezone.now())
+
+    @admin.action(description="Enable the selected %(verbose_name_plural)s", permissions=["change"])
+    def enable(self, request: HttpRequest, chosen: QuerySet[ApiKey]) -> None:
+        set_values(request, chosen, "Enabled", is_disabled=False, updated_at=timezone.now())
