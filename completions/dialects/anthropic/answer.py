@@ -67,10 +67,15 @@ def decode(body: bytes) -> Completion:
     if not isinstance(content, list):
         raise ProviderUnavailable("Provider sent an answer without content", raw=body[:4000].decode("utf-8", "replace"))
     reader = _Reader()
-    for block in content:
-        reader.read(block)
+    try:
+        for block in content:
+            reader.read(block)
+        message = reader.message()
+    except (AttributeError, TypeError) as error:  # a value of a type that the API does not have there
+        raise ProviderUnavailable(
+            f"Provider sent an answer that cannot be read: {error}", raw=body[:4000].decode("utf-8", "replace")
+        ) from error
     stop_reason = answer.get("stop_reason")
-    message = reader.message()
     if stop_reason == "refusal":
         message["refusal"] = refusal(answer.get("stop_details"))
     choice = {

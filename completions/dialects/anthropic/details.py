@@ -74,7 +74,7 @@ def blocks(reasoning_details: Any) -> list[Placed]:
         if detail.get("type") == "reasoning.text":
             if detail.get("index") != piece_index:
                 pieces, piece_index = [], detail.get("index")
-            pieces.append(detail.get("text") or "")
+            pieces.append(text if isinstance(text := detail.get("text"), str) else "")
             if signature := detail.get("signature"):
                 found.append((offset, {"type": "thinking", "thinking": "".join(pieces), "signature": signature}))
                 pieces = []

@@ -51,7 +51,7 @@ def texts(content: Any, field: str) -> list[JSON]:
 def _block(part: Any, field: str) -> JSON | None:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text":
-        text = part.get("text") or ""
+        text = _string(part.get("text"), f"{field}.text")
         return {"type": "text", "text": text, **caching.of_part(part, field)} if text.strip() else None
     if kind == "image_url":
         image = part.get("image_url")
@@ -60,11 +60,18 @@ def _block(part: Any, field: str) -> JSON | None:
     elif kind == "file":
         block = _file(part.get("file"), f"{field}.file")
     elif kind == "refusal":
-        return {"type": "text", "text": part["refusal"]} if part.get("refusal") else None
+        refusal = _string(part.get("refusal"), f"{field}.refusal")
+        return {"type": "text", "text": refusal} if refusal.strip() else None
     else:
         reason = _UNSAYABLE.get(str(kind), "send text, image_url or file")
         raise InvalidRequest(f"{field} is of type {kind!r}, which this provider cannot be sent: {reason}.")
     return {**block, **caching.of_part(part, field)}
+
+
+def _string(value: Any, field: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise InvalidRequest(f"{field} is of type {type(value).__name__}; give a string.")
 
 
 def _image_source(url: Any, field: str) -> JSON:

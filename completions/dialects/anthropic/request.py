@@ -99,7 +99,7 @@ def _service_tier(tier: Any) -> str | None:
     """Anthropic has two tiers: `auto` uses the account's priority capacity where it has some, `standard_only` does not."""
     if tier is None:
         return None
-    if tier not in _SERVICE_TIERS:
+    if not isinstance(tier, str) or tier not in _SERVICE_TIERS:
         raise InvalidRequest(f"service_tier is {tier!r}; Anthropic takes {', '.join(_SERVICE_TIERS)}.")
     return _SERVICE_TIERS[tier]
 
@@ -115,8 +115,8 @@ def _response_format(asked: Any, model: Abilities) -> tuple[JSON | None, str | N
         return None, None
     if kind not in ("json_object", "json_schema"):
         raise InvalidRequest(f"response_format.type is {kind!r}; Anthropic takes text, json_object and json_schema.")
-    wanted = asked.get("json_schema") or {}
-    if kind == "json_object" or not isinstance(wanted.get("schema"), dict):
+    wanted = asked.get("json_schema")
+    if kind == "json_object" or not isinstance(wanted, dict) or not isinstance(wanted.get("schema"), dict):
         return None, _JSON_ONLY
     if model.takes_schema:
         return {"type": "json_schema", "schema": schema.restricted(wanted["schema"])}, None

@@ -78,7 +78,12 @@ class AnthropicDecoder(StreamDecoder):
                 if is_last or not chunks:
                     raise self._failure
                 break
-            if (chunk := self._chunk(event)) is not None:
+            try:
+                chunk = self._chunk(event)
+            except (AttributeError, TypeError):  # a value of a type that the API does not have there
+                self.malformed += 1
+                continue
+            if chunk is not None:
                 chunks.append(chunk)
         return chunks
 
@@ -179,20 +184,24 @@ class AnthropicDecoder(StreamDecoder):
         chunk.extra = {**self._extra, **answer.kept(delta), **counts.told_beside(self._reported)}
         return chunk
 
-    def _text(self, text: Any) -> Chunk | None:
+    def _text(self, received: Any) -> Chunk | None:
+        text = _string(received)
         if not text:
             return None
         self._characters += len(text)
         return self._say(content=text)
 
-    def _thought(self, block: _Block, text: str | None, signature: str | None) -> Chunk | None:
+    def _thought(self, block: _Block, received: Any, signature: Any) -> Chunk | None:
+        text = _string(received)
+        signature = _string(signature)
         if not text and not signature:
             return None
         detail = details.thinking(block.position, block.offset, text=text or None, signature=signature or None)
         said = {"reasoning": text} if text else {}
         return self._say(**said, reasoning_details=[detail])
 
-    def _arguments(self, block: _Block, piece: Any) -> Chunk | None:
+    def _arguments(self, block: _Block, received: Any) -> Chunk | None:
+        piece = _string(received)
         if not piece:
             return None
         block.arguments.append(piece)
@@ -219,6 +228,12 @@ class AnthropicDecoder(StreamDecoder):
 def _object(event: JSON, key: str) -> JSON:
     value = event.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _string(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise TypeError(f"{type(value).__name__} where a string belongs")
 
 
 def _parsed(text: str) -> Any:

@@ -44,7 +44,7 @@ def _tool(tool: Any, field: str, abilities: Abilities) -> JSON:
     if kind == "function" and isinstance(tool.get("function"), dict):
         return _function(tool, field, abilities)
     if kind in _WEB_SEARCH_NAMES:
-        return _web_search({**tool, **(tool.get("parameters") or {})})
+        return _web_search({**tool, **_object(tool.get("parameters"))})
     if isinstance(kind, str) and _OWN_TYPE.fullmatch(kind) and tool.get("name"):
         return {**tool, **caching.of_part(tool, field)}
     raise InvalidRequest(
@@ -54,7 +54,7 @@ def _tool(tool: Any, field: str, abilities: Abilities) -> JSON:
 
 def _function(tool: JSON, field: str, abilities: Abilities) -> JSON:
     function = tool["function"]
-    parameters = {"type": "object", **(function.get("parameters") or {"properties": {}})}
+    parameters = {"type": "object", **(_object(function.get("parameters")) or {"properties": {}})}
     is_strict = function.get("strict") is True and abilities.takes_schema
     result: JSON = {"name": function.get("name") or ""}
     if function.get("description"):
@@ -84,7 +84,7 @@ def _web_search(asked: JSON) -> JSON:
             tool[own] = asked[name]
     location = asked.get("user_location")
     if isinstance(location, dict):
-        place = {**location, **(location.get("approximate") or {})}
+        place = {**location, **_object(location.get("approximate"))}
         tool["user_location"] = {
             "type": "approximate",
             **{name: place[name] for name in _LOCATION_FIELDS if place.get(name)},
@@ -114,8 +114,12 @@ _WORDS: dict[str, JSON] = {"none": {"type": "none"}, "auto": {"type": "auto"}, "
 def _named(asked: JSON) -> JSON | None:
     if asked.get("type") in _WEB_SEARCH_NAMES:
         return {"type": "tool", "name": WEB_SEARCH}
-    name = (asked.get("function") or {}).get("name")
+    name = _object(asked.get("function")).get("name")
     return {"type": "tool", "name": name} if asked.get("type") == "function" and name else None
+
+
+def _object(value: Any) -> JSON:
+    return value if isinstance(value, dict) else {}
 
 
 def forces_a_call(chosen: JSON | None) -> bool:

@@ -111,11 +111,12 @@ def _interleave(text: str, placed: list[details.Placed]) -> list[JSON]:
 
 def _tool_use(call: JSON, field: str) -> JSON:
     function = call.get("function")
-    if not isinstance(function, dict) or not call.get("id"):
+    identifier = call.get("id")
+    if not isinstance(function, dict) or not isinstance(identifier, str) or not identifier:
         raise InvalidRequest(f"{field} needs an id and a function with name and arguments.")
     return {
         "type": "tool_use",
-        "id": _call_id(call["id"]),
+        "id": _call_id(identifier),
         "name": function.get("name") or "",
         "input": _input(function.get("arguments")),
         **caching.of_part(call, field),
@@ -127,17 +128,18 @@ def _input(arguments: Any) -> JSON:
         return arguments
     text = arguments or "{}"
     try:
-        value = orjson.loads(text)
+        value = orjson.loads(text) if isinstance(text, str) else None
     except orjson.JSONDecodeError:
         value = None
     return value if isinstance(value, dict) else {INVALID_JSON: text}
 
 
 def _tool_result(message: JSON, field: str) -> JSON:
-    if not message.get("tool_call_id"):
+    identifier = message.get("tool_call_id")
+    if not isinstance(identifier, str) or not identifier:
         raise InvalidRequest(f"{field}.tool_call_id is missing; give the id of the tool call that this answers.")
     content = message.get("content")
-    result: JSON = {"type": "tool_result", "tool_use_id": _call_id(message["tool_call_id"])}
+    result: JSON = {"type": "tool_result", "tool_use_id": _call_id(identifier)}
     if isinstance(content, str):
         result["content"] = content
     elif found := parts.blocks(content, f"{field}.content"):
