@@ -25,13 +25,16 @@ class Rows:
         self.kind = kind
         self._row = row
         self.present: dict[int, Any] = {found.pk: found for found in row._default_manager.all()}
+        self._by_identity: dict[tuple[str, ...], dict[tuple[Any, ...], Any]] = {}
 
     def find(self, identity: Mapping[str, Any]) -> Any | None:
         """The row whose columns are `identity`."""
-        return next(
-            (row for row in self.present.values() if all(getattr(row, name) == value for name, value in identity.items())),
-            None,
-        )
+        names, wanted = tuple(identity), tuple(identity.values())
+        if names not in self._by_identity:
+            self._by_identity[names] = {_values(row, names): row for row in self.present.values()}
+        row = self._by_identity[names].get(wanted)
+        # A row that has been changed since is still listed under what it was.
+        return row if row is not None and _values(row, names) == wanted else None
 
     def read(self, row: Any, name: str) -> Any:
         return fields.as_json(getattr(row, name))
@@ -48,6 +51,12 @@ class Rows:
             setattr(row, name, fields.column(self._row, name).to_python(value))
         row.save()
         self.present[row.pk] = row
+        for names, rows in self._by_identity.items():
+            rows[_values(row, names)] = row
+
+
+def _values(row: Any, names: Iterable[str]) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in names)
 
 
 class Merge:
