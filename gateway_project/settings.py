@@ -178,8 +178,17 @@ DATABASES = {"default": _database()}
 
 # --- The gateway ------------------------------------------------------------------------------------------------------
 
-MODELS_CONFIG = Path(env.str("MODELS_CONFIG", default="") or BASE_DIR / "catalog" / "models.yaml")
-ROUTING_CONFIG = Path(env.str("ROUTING_CONFIG", default="") or BASE_DIR / "routing.yaml")
+
+def config_file(name: str, default: Path) -> Path:
+    """The file that variable `name` names, which must exist, or `default`, which need not."""
+    given = env.str(name, default="")
+    if given and not Path(given).expanduser().is_file():
+        raise ImproperlyConfigured(f"{name}={given!r} is no file; correct the path or unset it for {default}")
+    return Path(given).expanduser() if given else default
+
+
+MODELS_CONFIG = config_file("MODELS_CONFIG", BASE_DIR / "catalog" / "models.yaml")
+ROUTING_CONFIG = config_file("ROUTING_CONFIG", BASE_DIR / "routing.yaml")
 OFFLOAD = flag("OFFLOAD", False)
 EMBEDDED_WORKER = flag("EMBEDDED_WORKER", True)
 REQUIRE_API_KEY = flag("REQUIRE_API_KEY", False)

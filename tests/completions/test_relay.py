@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import orjson
 import pytest
@@ -31,7 +32,7 @@ def delta(finish=None, **said) -> Chunk:
     )
 
 
-def events(data: bytes) -> list[dict | str]:
+def events(data: bytes) -> list[Any]:
     return ["[DONE]" if payload == b"[DONE]" else orjson.loads(payload) for _, payload in sse.SSEDecoder().feed(data)]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-READS = re.compile(r"""(?:flag|positive|choice|env\.\w+)\(\s*"([A-Z][A-Z_]+)\"""")
+READS = re.compile(r"""(?:flag|positive|choice|config_file|env\.\w+)\(\s*"([A-Z][A-Z_]+)\"""")
 REFERENCES = re.compile(r"\$\{([A-Z][A-Z_]+)")
 
 
@@ -58,6 +58,8 @@ def test_the_example_lists_nothing_that_nobody_reads():
         ("LOG_LEVEL", "LOUD"),
         ("MAX_BODY_MB", "-1"),
         ("KEEPALIVE_S", "never"),
+        ("ROUTING_CONFIG", "no-such.yaml"),
+        ("MODELS_CONFIG", "no-such.yaml"),
     ],
 )
 def test_a_bad_value_stops_the_start_in_under_a_second_naming_the_variable(tmp_path, name, value):
