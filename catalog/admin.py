@@ -11,6 +11,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.db import models
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -122,11 +123,14 @@ class AdapterInline(JsonEditing, admin.TabularInline):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Adapter]:
         return super().get_queryset(request).select_related("model", "provider")
 
-    def formfield_for_foreignkey(
-        self, db_field: models.ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> ModelChoiceField | None:
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if field is not None:
+    def formfield_for_dbfield(
+        self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(field, ModelChoiceField):
+            if isinstance(field.widget, RelatedFieldWidgetWrapper):
+                # Without the four buttons beside it: they would take as much room as the row.
+                field.widget = field.widget.widget
             # As a list, read once: the lazy choices would be one query per row of the inline.
             field.choices = list(ModelChoiceIterator(field))
         return field

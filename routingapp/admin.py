@@ -43,13 +43,17 @@ def shares_of(model: LanguageModel) -> dict[int, float]:
 
 class WeightedAdapterForm(forms.ModelForm):
     weight = forms.FloatField(
-        initial=1, validators=[MinValueValidator(0)], widget=forms.NumberInput(attrs={"min": 0, "step": "any", "size": 5})
+        initial=1,
+        validators=[MinValueValidator(0)],
+        widget=forms.NumberInput(attrs={"min": 0, "step": "any", "class": "vIntegerField"}),
+        help_text=RoutingWeight._meta.get_field("weight").help_text,
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk and hasattr(self.instance, "routing_weight"):
-            self.initial["weight"] = self.instance.routing_weight.weight
+            weight = self.instance.routing_weight.weight
+            self.initial["weight"] = int(weight) if weight.is_integer() else weight
 
     def save(self, commit: bool = True) -> Any:
         adapter = super().save(commit)

@@ -14,6 +14,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from accounting import keys
 from accounting.admin.filters import ValidityFilter
@@ -22,12 +24,19 @@ from catalog.actions import ExplainedDeletion, set_values
 from catalog.models import LanguageModel, Provider
 
 
+class ChosenFromMany(FilteredSelectMultiple):
+    """Admin's two boxes, wrapped: their script puts itself first in what holds it, which would be before the label."""
+
+    def render(self, *args: Any, **kwargs: Any) -> SafeString:
+        return format_html('<div class="related-widget-wrapper">{}</div>', super().render(*args, **kwargs))
+
+
 class ApiKeyForm(forms.ModelForm):
     allowed_models = forms.MultipleChoiceField(
-        required=False, widget=FilteredSelectMultiple("models", is_stacked=False), help_text="None chosen: all."
+        required=False, widget=ChosenFromMany("models", is_stacked=False), help_text="None chosen: all."
     )
     allowed_providers = forms.MultipleChoiceField(
-        required=False, widget=FilteredSelectMultiple("providers", is_stacked=False), help_text="None chosen: all."
+        required=False, widget=ChosenFromMany("providers", is_stacked=False), help_text="None chosen: all."
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

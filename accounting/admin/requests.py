@@ -32,8 +32,8 @@ class ReadOnly:
 @admin.register(RequestLog)
 class RequestLogAdmin(ReadOnly, admin.ModelAdmin):
     list_display = [
-        "arrived", "request_id", "model_id", "provider", "outcome", "total_tokens", "cost", "first_token_and_total_ms",
-        "stream", "key_name",
+        "arrived", "model_id", "provider", "outcome", "total_tokens", "cost", "first_token_and_total_ms", "stream", "key_name",
+        "request_id",
     ]  # fmt: skip
     list_display_links = ["arrived", "request_id"]
     list_filter = ["timestamp", OutcomeFilter, UsedModelFilter, UsedKeyFilter]
