@@ -33,7 +33,6 @@ ENVIRONMENT = {
     "DATABASE_URL": "",
     "SQLITE_DB_PATH": "",
     "OPENROUTER_SQLITE_DB": "",
-    "ROUTING_CONFIG": "/nonexistent/routing.yaml",
     "LOCAL_BASE_URL": "",
     "EMBEDDED_WORKER": "off",
     "OFFLOAD": "false",
@@ -90,6 +89,7 @@ class Gateway:
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=20)
         self.seed_path = directory / "models.yaml"
+        self.routing_path = directory / "routing.yaml"
         self.database_path = directory / "db" / "openrouter_logs.db"
         self._log_path = directory / "stderr.log"
         self._template = database
@@ -100,12 +100,15 @@ class Gateway:
             "HOME": str(directory),
             "VAR_DIR": str(directory),
             "MODELS_CONFIG": str(self.seed_path),
+            "ROUTING_CONFIG": str(self.routing_path),
             "PORT": str(self.port),
             **ENVIRONMENT,
             **(environment or {}),
         }
         directory.mkdir(parents=True, exist_ok=True)
         self.write_seed(seed)
+        # An empty one of its own, or else the developer's would be read.
+        self.routing_path.write_text("{}\n")
 
     def __enter__(self) -> Self:
         if self._template is not None:
