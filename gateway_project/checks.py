@@ -23,9 +23,7 @@ def production_settings(app_configs: Any, **kwargs: Any) -> list[Any]:
             )
         )
     if not settings.REQUIRE_API_KEY:
-        found.append(
-            Warning("Anybody may call the API without a key", hint="Set REQUIRE_API_KEY=true.", id="gateway.W002")
-        )
+        found.append(Warning("Anybody may call the API without a key", hint="Set REQUIRE_API_KEY=true.", id="gateway.W002"))
     if settings.ALLOWED_HOSTS == ["*"]:
         found.append(
             Warning("Every Host header is accepted", hint="Set ALLOWED_HOSTS=gateway.example.org", id="gateway.W003")
