@@ -73,6 +73,11 @@ class WeightedAdapterInline(AdapterInline):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Adapter]:
         return super().get_queryset(request).select_related("routing_weight")
 
+    @admin.display(description="weight")
+    def weight(self, adapter: Adapter) -> str:
+        """For those who may only look: others see the form's field of this name."""
+        return f"{adapter.routing_weight.weight:g}" if hasattr(adapter, "routing_weight") else "1"
+
     @admin.display(description="share")
     def share(self, adapter: Adapter) -> str:
         """What the weights come to, as saved."""

@@ -12,6 +12,7 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -111,6 +112,23 @@ class TestPages:
     @every([row for row in REGISTERED if row not in (RequestLog, UsageTotal)])
     def test_the_add_form_answers(self, browser, row):
         assert browser.get(address(row, "add")).status_code == 200
+
+    @every([row for row in REGISTERED if row not in (RequestLog, UsageTotal)])
+    def test_the_add_form_has_every_field_that_people_may_set(self, browser, row):
+        settable = {
+            field.name for field in row._meta.get_fields() if field.concrete and field.editable and not field.primary_key
+        }
+        assert settable - set(browser.get(address(row, "add")).context["adminform"].form.fields) == set()
+
+    @every(REGISTERED)
+    def test_somebody_who_may_only_look_sees_the_list_and_a_row_and_changes_nothing(self, client, django_user_model, row):
+        viewer = django_user_model.objects.create_user("vera", is_staff=True)
+        viewer.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+        client.force_login(viewer)
+        ROWS[row]()
+        page = address(row, "change", row.objects.order_by("pk").first().pk)
+        assert [client.get(address(row, "changelist")).status_code, client.get(page).status_code] == [200, 200]
+        assert client.post(page, {}).status_code == 403
 
     @every(REGISTERED)
     def test_the_search_answers(self, browser, row):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import Permission
 
 from routingapp.models import RoutingPolicy, RoutingWeight
 from tests import factories
@@ -64,6 +65,15 @@ class TestWeights:
         }
         assert browser.post(WEIGHTS, form).status_code == 302
         assert RoutingWeight.objects.get().weight == 7
+
+    @pytest.mark.django_db
+    def test_somebody_who_may_only_look_sees_the_weight(self, client, django_user_model):
+        viewer = django_user_model.objects.create_user("vera", is_staff=True)
+        viewer.user_permissions.set(Permission.objects.filter(codename__in=["view_languagemodel", "view_adapter"]))
+        client.force_login(viewer)
+        page = client.get(page_of(factories.adapter(weight=2.5).model))
+        assert '<td class="field-weight">' in page.text
+        assert "<p>2.5</p>" in page.text
 
 
 class TestShares:
