@@ -57,7 +57,7 @@ class Ledger:
         self._writer = Writer(self._journal, using)
         self._ring: OrderedDict[str, tuple[Record, int]] = OrderedDict()
         self._ring_bytes = 0
-        self._unjournaled_total = 0
+        self._lost: set[str] = set()
         self._failure: OSError | None = None
         self._failed_bytes = 0
         self._probed_at = 0.0
@@ -85,12 +85,13 @@ class Ledger:
             try:
                 self._journal.append(line)
             except OSError as error:
-                self._unjournaled_total += 1
+                self._lost.add(record.request_id)
                 self._failed_bytes = len(line)
                 self._failed(error)
                 logger.error("%s could not be recorded: %s", record.request_id, error)
                 raise _unavailable(error) from error
             self._failure = None
+            self._lost.discard(record.request_id)
             record.mark_settled()
             self._remember(record, len(line))
 
@@ -144,7 +145,7 @@ class Ledger:
             last_error=writer.last_error,
             torn_lines_total=writer.torn_lines_total,
             adopted_total=writer.adopted_total,
-            lost_total=writer.lost_total + self._unjournaled_total,
+            lost_total=writer.lost_total + len(self._lost),
             is_database_available=writer.is_database_available,
         )
 

@@ -221,16 +221,23 @@ FULL_DISK = """
             return "full"
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
     print(settle("gen-1"), writable(), settle("gen-2", prompt="x" * 9000), writable())
+    print(settle("gen-2", prompt="x" * 9000), ledger.status().lost_total)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(writable(), settle("gen-3"), ledger.status().lost_total)
+    print(settle("gen-2"), ledger.status().lost_total)
 """
 
 
 def test_a_full_disk_refuses_and_the_next_line_is_whole(journal_dir: Path):
     child = spawn(FULL_DISK, str(journal_dir))
     output, _ = child.communicate(timeout=20)
-    assert output.decode().split() == ["settled", "writable", "refused", "full", "writable", "settled", "1"]
-    assert [orjson.loads(line)["request_id"] for line in journal_lines(journal_dir)] == ["gen-1", "gen-3"]
+    assert output.decode().splitlines() == [
+        "settled writable refused full",
+        "refused 1",
+        "writable settled 1",
+        "settled 0",
+    ]
+    assert [orjson.loads(line)["request_id"] for line in journal_lines(journal_dir)] == ["gen-1", "gen-3", "gen-2"]
 
 
 def test_a_settle_after_the_end_is_refused(sqlite_database: Database, journal_dir: Path, new_record: NewRecord):

@@ -100,6 +100,8 @@ def test_viewlogs_follows_until_it_is_interrupted(sqlite_database: Database):
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
         env={**os.environ, "SQLITE_DB_PATH": str(path)},
+        # A test run in the background of a shell inherits, and hands on, an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert child.stdout
     first = [child.stdout.readline().split()[-1] for _ in range(2)]
