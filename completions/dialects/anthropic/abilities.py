@@ -12,6 +12,7 @@ effort, system turns), platform.claude.com/docs/en/build-with-claude/structured-
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from dataclasses import dataclass
 
@@ -53,6 +54,7 @@ class Abilities:
         return next((level for level in reversed(EFFORTS[: rank + 1]) if level in self.efforts), self.efforts[0])
 
 
+@functools.lru_cache(maxsize=1024)
 def of(upstream_model: str) -> Abilities:
     """The abilities of `upstream_model`. An id that names no Claude gets the defaults; a newer Claude those of the newest."""
     model = upstream_model.lower()

@@ -370,6 +370,27 @@ def test_a_system_prompt_alone_is_given_an_opening_turn():
     assert body["messages"] == [{"role": "user", "content": [{"type": "text", "text": "."}]}]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "stays"),
+    [
+        (["user"], [], True),
+        (["user"], ["assistant"], True),
+        (["user", "assistant"], [], False),
+        (["user", "assistant"], ["assistant"], False),
+        (["user"], ["user"], False),
+    ],
+)
+def test_a_later_system_message_is_a_system_turn_only_where_anthropic_allows_one(before, after, stays):
+    roles = [*before, "system", *after]
+    messages = [{"role": role, "content": f"{role} {position}"} for position, role in enumerate(roles)]
+    turns = encode("claude-opus-4-8", messages=messages)["messages"]
+    assert ("system" in [turn["role"] for turn in turns]) is stays
+    texts = [block["text"] for turn in turns for block in turn["content"]]
+    said = f"system {len(before)}"
+    assert texts.count(said if stays else f"<system-reminder>\n{said}\n</system-reminder>") == 1
+    assert len(texts) == len(messages)
+
+
 def test_server_tools_come_back_as_they_were():
     answer = {
         "id": "msg_1", "type": "message", "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1},
