@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from catalog.entries import AdapterEntry, ModelEntry
 from routingapp.entries import PolicyEntry, RoutingTable
@@ -61,8 +62,7 @@ class Exclusion:
     adapter_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(NamedTuple):
     """One request, one model's policy and one moment: what filters and strategies may look at."""
 
     ask: Ask

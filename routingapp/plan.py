@@ -16,7 +16,7 @@ from catalog.entries import AdapterEntry, Catalogue, ModelEntry
 from routingapp import refusals, variants
 from routingapp.ask import Ask, Candidate, Exclusion, Situation
 from routingapp.entries import PolicyEntry, RoutingTable
-from routingapp.filters import FILTERS, sift
+from routingapp.filters import sift
 from routingapp.filters.rule import matches
 from routingapp.health import Health
 from routingapp.preferences import SortBy
@@ -85,7 +85,7 @@ def build(ask: Ask, catalogue: Catalogue, table: RoutingTable, health: Health, *
     parts: list[_Part] = []
     for model, sort in models.values():
         situation = Situation(ask, table.policy_of(model.id), table, health, now, dice)
-        left, excluded = sift(model, situation, FILTERS)
+        left, excluded = sift(model, situation)
         exclusions += excluded
         if left:
             parts.append(_Part(left, sort or ask.preferences.sort, situation))

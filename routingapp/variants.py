@@ -13,7 +13,7 @@ DYNAMIC = {"nitro": SortBy.THROUGHPUT, "floor": SortBy.PRICE, "exacto": SortBy.E
 
 
 def find(name: str, catalogue: Catalogue) -> tuple[ModelEntry | None, SortBy | None]:
-    """The model of that name, and the sort that the name asks for. A name that is in the catalogue as it is comes first."""
+    """The model of that name, and the sort that its last suffix asks for. Names as they are in the catalogue come first."""
     sort: SortBy | None = None
     while True:
         model = catalogue.find(name)

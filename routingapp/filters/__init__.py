@@ -13,12 +13,15 @@ from catalog.entries import AdapterEntry, ModelEntry
 from routingapp.ask import Exclusion, Situation
 from routingapp.filters import needs, setup, state, wishes
 from routingapp.filters.rule import Cause, Filter
+from routingapp.preferences import NO_PREFERENCES
 
-FILTERS: tuple[Filter, ...] = (
+_SETUP = (
     Filter("key_models", Cause.KEY, setup.key_models, "allowed_models", "model"),
     Filter("disabled", Cause.CONFIGURATION, setup.disabled, "disabled"),
     Filter("unconfigured", Cause.CONFIGURATION, setup.unconfigured, "unconfigured"),
     Filter("key_providers", Cause.KEY, setup.key_providers, "allowed_providers"),
+)
+_WISHES = (
     Filter("provider_only", Cause.REQUEST, wishes.only, "allowed_providers", "provider.only"),
     Filter("provider_ignore", Cause.REQUEST, wishes.ignored, "allowed_providers", "provider.ignore"),
     Filter("provider_order", Cause.REQUEST, wishes.not_ordered, "allowed_providers", "provider.order"),
@@ -26,30 +29,34 @@ FILTERS: tuple[Filter, ...] = (
     Filter("zdr", Cause.REQUEST, wishes.retains_data, "data_policy:zdr", "provider.zdr"),
     Filter("quantization", Cause.REQUEST, wishes.quantization, "quantization", "provider.quantizations"),
     Filter("max_price", Cause.REQUEST, wishes.max_price, "max_price", "provider.max_price"),
+    Filter(
+        "require_parameters", Cause.REQUEST, wishes.require_parameters, "require_parameters", "provider.require_parameters"
+    ),
+)
+_NEEDS = (
     Filter("context_length", Cause.REQUEST, needs.context_length, "context_length", "messages"),
     Filter("max_output", Cause.REQUEST, needs.max_output, "context_length", "max_tokens"),
     Filter("modalities", Cause.REQUEST, needs.modalities, "modalities", "messages"),
-    Filter(
-        "require_parameters", Cause.REQUEST, needs.require_parameters, "require_parameters", "provider.require_parameters"
-    ),
     *(
         Filter(f"prefers_{parameter}", Cause.REQUEST, needs.prefer_supporting(parameter), "require_parameters", parameter)
         for parameter in ("tools", "response_format", "structured_outputs", "verbosity")
     ),
+)
+_STATE = (
     Filter("offloaded", Cause.STATE, state.offloaded, "offload"),
     Filter("engine_down", Cause.STATE, state.engine_down, "health"),
     Filter("breaker_open", Cause.STATE, state.breaker_open, "health"),
 )
+FILTERS: tuple[Filter, ...] = (*_SETUP, *_WISHES, *_NEEDS, *_STATE)
+_FILTERS_WITHOUT_WISHES = (*_SETUP, *_NEEDS, *_STATE)
 BY_CODE = {rule.code: rule for rule in FILTERS}
 
 
-def sift(
-    model: ModelEntry, situation: Situation, filters: Sequence[Filter]
-) -> tuple[Sequence[AdapterEntry], list[Exclusion]]:
+def sift(model: ModelEntry, situation: Situation) -> tuple[Sequence[AdapterEntry], list[Exclusion]]:
     """The adapters of `model` that pass every filter, and each other one with the first reason against it."""
     left: Sequence[AdapterEntry] = model.adapters
     exclusions: list[Exclusion] = []
-    for rule in filters:
+    for rule in _FILTERS_WITHOUT_WISHES if situation.ask.preferences is NO_PREFERENCES else FILTERS:
         check = rule.prepare(situation, model, left)
         if check is None:
             continue

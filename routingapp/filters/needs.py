@@ -42,18 +42,6 @@ def modalities(situation: Situation, model: ModelEntry, adapters: Sequence[Adapt
     return lambda adapter: f"{model.id} {' and '.join(words)}"
 
 
-def require_parameters(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
-    wanted = situation.ask.parameters
-    if not situation.ask.preferences.require_parameters or not wanted:
-        return None
-
-    def check(adapter: AdapterEntry) -> str | None:
-        missing = sorted(wanted - adapter.supported_parameters)
-        return f"does not support {', '.join(missing)}, and provider.require_parameters is true" if missing else None
-
-    return check
-
-
 def prefer_supporting(parameter: str) -> Prepare:
     """A soft preference: adapters without `parameter` are left out only where some other adapter has it."""
 

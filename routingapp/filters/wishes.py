@@ -81,5 +81,17 @@ def max_price(situation: Situation, model: ModelEntry, adapters: Sequence[Adapte
     return check
 
 
+def require_parameters(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
+    wanted = situation.ask.parameters
+    if not situation.ask.preferences.require_parameters or not wanted:
+        return None
+
+    def check(adapter: AdapterEntry) -> str | None:
+        missing = sorted(wanted - adapter.supported_parameters)
+        return f"does not support {', '.join(missing)}, and provider.require_parameters is true" if missing else None
+
+    return check
+
+
 def _plain(amount: Decimal) -> str:
     return f"{amount.normalize():f}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterable, Sequence
+from math import inf, log
 from typing import Any, NamedTuple
 
 from catalog.entries import AdapterEntry
@@ -28,9 +28,7 @@ def draw(adapters: Sequence[AdapterEntry], weights: Sequence[float], dice: rando
     total = sum(weights)
     if not total or len(adapters) == 1:
         return in_order(adapters, reason)
-    keyed = [
-        (-math.log(1.0 - dice.random()) / weight if weight else math.inf, place) for place, weight in enumerate(weights)
-    ]
+    keyed = [(-log(1.0 - dice.random()) / weight if weight else inf, place) for place, weight in enumerate(weights)]
     keyed.sort()
     return [Ranked(adapters[place], weights[place] / total, reason) for _, place in keyed]
 

@@ -116,7 +116,14 @@ def test_a_static_suffix_is_a_model_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("suffix", "strategy"), [("floor", "sort:price"), ("nitro", "sort:throughput"), ("exacto", "sort:exacto")]
+    ("suffix", "strategy"),
+    [
+        ("floor", "sort:price"),
+        ("nitro", "sort:throughput"),
+        ("exacto", "sort:exacto"),
+        ("nitro:floor", "sort:price"),
+        ("floor:online", "sort:price"),
+    ],
 )
 def test_a_suffix_sorts(suffix: str, strategy: str):
     world = serve("dear", "cheap", dear=DEAR, cheap=CHEAP)
