@@ -22,6 +22,9 @@ class Cost:
     def total(self) -> Decimal:
         return self.prompt + self.completion
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.prompt + other.prompt, self.completion + other.completion)
+
 
 def cost(usage: Usage, prices: Prices) -> Cost:
     """The cost of `usage` at `prices`, in USD.

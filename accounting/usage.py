@@ -5,7 +5,7 @@ Pure. Dialects build a `Usage` from what their provider reports; `accounting.pri
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ class Usage:
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
+    def __add__(self, other: Usage) -> Usage:
+        """The two together, class by class; estimated if either is."""
+        return Usage(
+            *(getattr(self, name) + getattr(other, name) for name in _CLASSES),
+            is_estimated=self.is_estimated or other.is_estimated,
+        )
+
+
+_CLASSES = tuple(field.name for field in fields(Usage) if field.name != "is_estimated")
 
 CHARACTERS_PER_TOKEN = 4
 """A rule of thumb for English, used only where a provider reports nothing."""

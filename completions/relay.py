@@ -5,7 +5,7 @@ Owns the shape of bodies, chunks and error events (openrouter.md 2, 3 and 9.1): 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import orjson
@@ -54,8 +54,18 @@ class Tally:
             self.completion_characters += len(call["function"].get("arguments") or "")
 
     def settle(self, prompt_characters: int) -> Usage:
-        """The provider's usage or, if it sent none, an estimate."""
-        return self.usage or estimate(prompt_characters, self.completion_characters)
+        """The provider's usage or, if it sent none, an estimate.
+
+        Anthropic reports its counts when a stream begins and again when it ends: of a stream that broke off or was left, the
+        first report knows nothing of the answer, so what went by counts if it is more.
+        """
+        estimated = estimate(prompt_characters, self.completion_characters)
+        if self.usage is None:
+            return estimated
+        missing = estimated.completion_tokens - self.usage.completion_tokens
+        if self.finish_reason is None and missing > 0:
+            return replace(self.usage, completion_text=self.usage.completion_text + missing, is_estimated=True)
+        return self.usage
 
 
 def has_content(chunk: Chunk) -> bool:

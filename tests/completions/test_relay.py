@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from accounting.pricing import Cost
 from accounting.usage import Usage
 from catalog.entries import Prices
 from completions import relay, sse
@@ -63,7 +64,7 @@ def test_a_whole_answer_has_every_field_that_clients_require():
 def test_a_stream_ends_with_the_finish_repeated_beside_usage_and_done():
     relaying = StreamRelay(IDENTITY)
     relaying.events([delta(content="Hi"), delta("stop")])
-    *_, last, done = events(relaying.finish(Usage(prompt_uncached=1, completion_text=1), relay.Cost()))
+    *_, last, done = events(relaying.finish(Usage(prompt_uncached=1, completion_text=1), Cost()))
     assert last["choices"][0]["finish_reason"] == "stop"
     assert last["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert last["usage"]["total_tokens"] == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pydantic
 import pytest
 
@@ -80,12 +82,12 @@ def test_a_strict_schema_counts_as_structured_outputs():
 
 
 def test_measuring_counts_text_and_names_modalities():
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": [{"type": "text", "text": "12345"}, {"type": "image_url", "image_url": {"url": "u"}}]},
         {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "c", "content": "ok"},
     ]
-    assert schemas.measure(messages) == (9, {"text", "image"})
+    assert schemas.measure(messages) == (9, frozenset({"text", "image"}))
 
 
 @pytest.mark.parametrize(
