@@ -135,6 +135,7 @@ class Gateway:
         try:
             until(self._is_ready, "the gateway is ready", START_WITHIN_S)
         except AssertionError as error:
+            self.kill9()
             raise AssertionError(f"{error}\n{self.log}") from error
 
     def _is_ready(self) -> bool:

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Self
 
+import tests.fakes.faults  # noqa: F401  registers its scenarios
 from tests.fakes.call import Call, Reply, RequestReader, read_call
 from tests.fakes.scenarios import SCENARIOS
 
