@@ -38,7 +38,7 @@ def decode(raw: bytes) -> Line:
     # PostgreSQL refuses NUL in text and in JSON.
     if b"\\u0000" in raw:
         line = _mapped(line, _without_nul)
-    return {**_DEFAULTS, **line}
+    return line if line.keys() == _DEFAULTS.keys() else {**_DEFAULTS, **line}
 
 
 def start(request_id: str) -> bytes:

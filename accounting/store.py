@@ -40,11 +40,6 @@ _values = operator.itemgetter(*COLUMNS)
 
 _END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
-_INSERT = (
-    f"INSERT INTO {RequestLog._meta.db_table} ({', '.join(COLUMNS)}) "  # noqa: S608
-    f"VALUES ({', '.join(['%s'] * len(COLUMNS))}) ON CONFLICT (request_id) DO NOTHING"
-)
-
 
 def fit(line: Line) -> Line:
     """`line`, changed so that the columns can hold it: texts are cut, numbers brought into range.
@@ -70,27 +65,41 @@ def fit(line: Line) -> Line:
     return line
 
 
+class _SomeAreStored(Exception):
+    """Fewer rows were inserted than given."""
+
+
 def add(lines: Sequence[Line], using: str) -> int:
     """Insert the lines that are not stored yet and count them in the sums; return how many those were.
 
     The lines must have been through `fit`. All or nothing: whatever is raised, nothing of the batch is stored.
     """
+    try:
+        return _add_new(lines, using)
+    except _SomeAreStored:
+        # After a crash, a segment is gone through again from its beginning. Rare, so only now is it asked which.
+        try:
+            return _add_new(_not_stored(lines, using), using)
+        except _SomeAreStored:
+            raise OperationalError("another process stored some of these requests just now") from None
+
+
+def _add_new(lines: Sequence[Line], using: str) -> int:
     connection = connections[using]
     with transaction.atomic(using=using):
-        fresh = _not_stored(lines, connection)
-        if fresh:
+        if lines:
             with connection.cursor() as cursor:
-                cursor.executemany(_INSERT, list(_rows(fresh, connection)))
-                if cursor.rowcount != len(fresh):
-                    raise OperationalError("another process stored some of these requests just now")
-            rollups.add(fresh, connection)
-    return len(fresh)
+                cursor.executemany(*_insert(list(_rows(lines, connection))))
+                if cursor.rowcount != len(lines):
+                    raise _SomeAreStored
+            rollups.add(lines, connection)
+    return len(lines)
 
 
-def _not_stored(lines: Sequence[Line], connection: BaseDatabaseWrapper) -> list[Line]:
+def _not_stored(lines: Sequence[Line], using: str) -> list[Line]:
     """Those of `lines` that have no row; one of each where a request is there twice."""
     by_id = {line["request_id"]: line for line in reversed(lines)}
-    with connection.cursor() as cursor:
+    with connections[using].cursor() as cursor:
         marks = ", ".join(["%s"] * len(by_id))
         table = RequestLog._meta.db_table
         cursor.execute(f"SELECT request_id FROM {table} WHERE request_id IN ({marks})", list(by_id))  # noqa: S608
@@ -110,3 +119,17 @@ def _rows(lines: Sequence[Line], connection: BaseDatabaseWrapper) -> Iterator[li
             if row[index] is not None:
                 row[index] = orjson.dumps(row[index]).decode()
         yield row
+
+
+def _insert(rows: list[list[Any]]) -> tuple[str, list[tuple[Any, ...]]]:
+    """The statement that inserts `rows`, and its parameters, without the columns that are NULL in all of them.
+
+    Those are a third of all in ordinary traffic, and binding them is a sixth of the whole insert.
+    """
+    by_column = zip(COLUMNS, zip(*rows, strict=True), strict=True)
+    columns = [(name, values) for name, values in by_column if values.count(None) < len(rows)]
+    names = ", ".join(name for name, _ in columns)
+    marks = ", ".join(["%s"] * len(columns))
+    table = RequestLog._meta.db_table
+    statement = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT (request_id) DO NOTHING"  # noqa: S608
+    return statement, list(zip(*(values for _, values in columns), strict=True))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import ProtectedError
 
 from accounting import ledger as ledger_module
@@ -415,6 +415,21 @@ def test_two_ledgers_write_the_same_sums_at_once(database: Database, start_ledge
     assert database.count() == 300
     assert HourlyUsage.objects.using(database.alias).get().requests == 300
     assert UsageTotal.objects.using(database.alias).get().cost_usd == 300 * Decimal("0.000123000001")
+
+
+def test_a_row_that_another_process_stores_meanwhile_is_not_counted_again(
+    postgres_database: Database, journal_dir: Path, start_ledger: StartLedger, new_record: NewRecord
+):
+    record = new_record(postgres_database)
+    with transaction.atomic(using=postgres_database.alias):
+        store.add([store.fit(decode(encode(record)))], postgres_database.alias)
+        orphan(journal_dir, encode(record))
+        ledger = start_ledger(postgres_database)
+        time.sleep(0.5)  # the writer has looked, found nothing, and waits for this transaction to end
+        assert ledger.status().backlog_lines == 1
+    assert ledger.flush(5)
+    assert HourlyUsage.objects.using(postgres_database.alias).get().requests == 1
+    assert UsageTotal.objects.using(postgres_database.alias).get().requests == 1
 
 
 def test_a_record_is_found_before_it_is_written(sqlite_database: Database, journal_dir: Path, new_record: NewRecord):
