@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,6 +73,23 @@ def populated(alias: str, vendor: str) -> Database:
     adapter = Adapter.objects.using(alias).create(model=model, provider=provider, upstream_model="falcon")
     key = ApiKey.objects.using(alias).create(name="ci", hash="0" * 64, label="sk-or-v1-000...000")
     return Database(alias, vendor, adapter, key)
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 5) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def journal_lines(directory: Path) -> list[bytes]:
+    return [line for path in directory.glob("[0-9]*.ndjson") for line in path.read_bytes().splitlines()]
+
+
+def orphan(directory: Path, *lines: bytes, name: str = "1-1.ndjson") -> None:
+    """What a dead process leaves behind."""
+    directory.mkdir(exist_ok=True)
+    (directory / name).write_bytes(b"".join(lines))
 
 
 @pytest.fixture(scope="session")
