@@ -54,9 +54,11 @@ class ProviderAdmin(Switching, JsonEditing, admin.ModelAdmin):
             {
                 "classes": ("collapse",),
                 "fields": (
-                    "extra_headers", "api_version", "max_tokens_field", "reasoning_input", "reasoning_echo",
-                    "accepts_stream_options", "accepts_developer_role", "accepts_content_parts", "accepts_null_content",
-                    "accepts_unknown_fields", "accepts_json_schema", "speaks_openrouter", "continuation",
+                    "extra_headers", "api_version", "max_tokens_field", "field_names", "extra_body", "reasoning_input",
+                    "reasoning_efforts", "reasoning_echo", "requires_reasoning_echo", "accepts_stream_options",
+                    "accepts_developer_role", "accepts_content_parts", "accepts_null_content", "accepts_unknown_fields",
+                    "accepts_json_schema", "accepts_cache_control", "tool_call_id_length", "speaks_openrouter",
+                    "continuation",
                 ),
             },
         ),

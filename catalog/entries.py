@@ -35,6 +35,7 @@ class ReasoningInput(enum.StrEnum):
     OPENROUTER = "reasoning"
     EFFORT = "reasoning_effort"
     THINKING = "thinking"
+    ADAPTIVE_THINKING = "adaptive_thinking"
     CHAT_TEMPLATE = "chat_template_kwargs"
     NONE = "none"
 
@@ -63,14 +64,24 @@ class Quirks:
     auth_header: str = "Authorization"
     api_version: str = ""
     max_tokens_field: str = "max_tokens"
+    field_names: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    """What it calls a field of the request; None: it refuses the field, which is therefore left out."""
+    extra_body: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Fields of its own, sent where the request does not set them."""
     reasoning_input: ReasoningInput = ReasoningInput.EFFORT
+    reasoning_efforts: tuple[str, ...] = ()
+    """The efforts it knows; none listed: any, or none beside an on and off switch."""
     reasoning_echo: ReasoningEcho = ReasoningEcho.NOTHING
+    requires_reasoning_echo: bool = False
     accepts_stream_options: bool = True
     accepts_developer_role: bool = False
     accepts_content_parts: bool = True
     accepts_null_content: bool = True
     accepts_unknown_fields: bool = True
     accepts_json_schema: bool = True
+    accepts_cache_control: bool = False
+    tool_call_id_length: int = 0
+    """Letters and digits in the id of a tool call; 0: any id will do."""
     speaks_openrouter: bool = False
     continuation: Continuation = Continuation.NONE
 

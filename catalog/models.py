@@ -6,7 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -77,6 +77,11 @@ def validate_words(value: object) -> None:
 def validate_object(value: object) -> None:
     if not isinstance(value, dict):
         raise ValidationError("Give a JSON object, e.g. {}.")
+
+
+def validate_field_names(value: object) -> None:
+    if not isinstance(value, dict) or not all(name is None or (isinstance(name, str) and name) for name in value.values()):
+        raise ValidationError('Give an object of names, null for what is left out, e.g. {"seed": "random_seed", "user": null}.')
 
 
 def text_only() -> list[str]:
@@ -151,11 +156,29 @@ class Provider(models.Model):
         default="max_tokens",
         choices=[("max_tokens", "max_tokens"), ("max_completion_tokens", "max_completion_tokens")],
     )
+    field_names = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validate_field_names],
+        help_text='What it calls a field of the request, null for one that it refuses: {"seed": "random_seed", "user": null}.',
+    )
+    extra_body = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validate_object],
+        help_text='Sent with every request that does not say otherwise, e.g. {"reasoning_split": true}. No secrets here.',
+    )
     reasoning_input = models.CharField(
         max_length=30,
         choices=[(kind.value, kind.value) for kind in ReasoningInput],
         default=ReasoningInput.EFFORT.value,
         help_text="The field in which the provider is asked to reason.",
+    )
+    reasoning_efforts = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_words],
+        help_text='The efforts it knows, e.g. ["low", "high"]; others are rounded up. Empty: all, or on and off alone.',
     )
     reasoning_echo = models.CharField(
         max_length=30,
@@ -163,13 +186,24 @@ class Provider(models.Model):
         default=ReasoningEcho.NOTHING.value,
         help_text="What of an earlier answer's reasoning is sent back to the provider.",
     )
+    requires_reasoning_echo = models.BooleanField(
+        default=False, help_text="On: refuses conversations with tools in which an answer's reasoning is missing."
+    )
     accepts_stream_options = models.BooleanField(default=True, help_text="Off: usage of streams cannot be asked for.")
     accepts_developer_role = models.BooleanField(default=False, help_text="Off: developer messages are sent as system.")
     accepts_content_parts = models.BooleanField(default=True, help_text="Off: text parts are joined to one string.")
     accepts_null_content = models.BooleanField(default=True, help_text='Off: null content is sent as "".')
     accepts_unknown_fields = models.BooleanField(default=True, help_text="Off: only OpenAI's own fields are sent.")
     accepts_json_schema = models.BooleanField(
-        default=True, help_text="Off: a json_schema response format is sent as json_object."
+        default=True, help_text="Off: a json_schema response format is sent as json_object, the schema as an instruction."
+    )
+    accepts_cache_control = models.BooleanField(
+        default=False, help_text="On: cache_control markers are passed on. OpenRouter's always are."
+    )
+    tool_call_id_length = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(64)],
+        help_text="Ids of tool calls are made of so many letters and digits, e.g. 9 for Mistral. 0: any id will do.",
     )
     speaks_openrouter = models.BooleanField(
         default=False, help_text="On: OpenRouter's own fields (plugins, provider, reasoning …) are passed on."

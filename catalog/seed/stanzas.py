@@ -21,9 +21,10 @@ from catalog.seed.wanted import Origin, WantedProvider
 SHIPPED = Path(__file__).resolve().parent.parent / "providers.yaml"
 
 _QUIRKS = (
-    "auth_header", "api_version", "max_tokens_field", "reasoning_input", "reasoning_echo", "accepts_stream_options",
-    "accepts_developer_role", "accepts_content_parts", "accepts_null_content", "accepts_unknown_fields",
-    "accepts_json_schema", "speaks_openrouter", "continuation",
+    "auth_header", "api_version", "max_tokens_field", "field_names", "extra_body", "reasoning_input", "reasoning_efforts",
+    "reasoning_echo", "requires_reasoning_echo", "accepts_stream_options", "accepts_developer_role",
+    "accepts_content_parts", "accepts_null_content", "accepts_unknown_fields", "accepts_json_schema",
+    "accepts_cache_control", "tool_call_id_length", "speaks_openrouter", "continuation",
 )  # fmt: skip
 _POLICIES = ("collects_data", "has_zero_data_retention")
 _PUBLISHED = ("privacy_policy_url", "terms_of_service_url", "status_page_url", "headquarters")
