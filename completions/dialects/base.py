@@ -19,6 +19,7 @@ import orjson
 
 from accounting.usage import Usage
 from catalog.entries import AdapterEntry, DialectName, ProviderEntry
+from completions.dialects import shape
 from completions.sse import EventTooLargeError, SSEDecoder
 from gateway_project.errors import (
     ContentRefused,
@@ -93,7 +94,7 @@ class EventStreamDecoder(StreamDecoder):
     """A decoder of server-sent events with JSON inside: everything but what an event means, which is `on_event`.
 
     An error frame that arrives in one piece with chunks before it is held in `failure` and raised by the next call, so that
-    what was said before it is not lost.
+    what was said before it is not lost. An event whose values are of other types than `on_event` reads is skipped.
     """
 
     def __init__(self) -> None:
@@ -102,7 +103,10 @@ class EventStreamDecoder(StreamDecoder):
 
     @abc.abstractmethod
     def on_event(self, name: bytes, data: bytes) -> Chunk | None:
-        """What one event means; None if nothing. Raises `ProviderError` on an error frame."""
+        """What one event means; None if nothing. Raises `ProviderError` on an error frame.
+
+        `AttributeError`, `TypeError`, `KeyError` and `ValueError` mean that the event cannot be read.
+        """
 
     def feed(self, data: bytes) -> list[Chunk]:
         try:
@@ -125,6 +129,9 @@ class EventStreamDecoder(StreamDecoder):
                 if not chunks:
                     raise
                 break
+            except (AttributeError, TypeError, KeyError, ValueError):
+                self.malformed += 1
+                continue
             if chunk is not None:
                 chunks.append(chunk)
         return chunks
@@ -154,9 +161,17 @@ class Dialect(abc.ABC):
     def headers(self, provider: ProviderEntry, secret: str | None) -> dict[str, str]:
         """Headers sent with every request to `provider`, authentication included. Prepared once, then reused."""
 
-    @abc.abstractmethod
     def encode(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
-        """The canonical request `chat` in the provider's words. Never changes `chat`."""
+        """The canonical request `chat` in the provider's words. Never changes `chat`.
+
+        Raises `InvalidRequest` naming a field that is malformed, or that this provider cannot be told.
+        """
+        shape.check(chat)
+        return self.write(chat, adapter, stream=stream)
+
+    @abc.abstractmethod
+    def write(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
+        """What a dialect does of `encode`: `chat` is well-formed."""
 
     @abc.abstractmethod
     def decode(self, body: bytes, adapter: AdapterEntry) -> Completion:

@@ -55,7 +55,7 @@ class Anthropic(Dialect):
             headers["x-api-key"] = secret
         return headers
 
-    def encode(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
+    def write(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
         return Encoded(orjson.dumps(request.build(chat, adapter, stream=stream)))
 
     def decode(self, body: bytes, adapter: AdapterEntry) -> Completion:

@@ -14,9 +14,7 @@ from typing import Any
 import orjson
 
 from completions.dialects.anthropic import answer, counts, details, failures
-from completions.dialects.base import JSON, Chunk, StreamDecoder
-from completions.sse import EventTooLargeError, SSEDecoder
-from gateway_project.errors import ProviderError, ProviderUnavailable
+from completions.dialects.base import JSON, Chunk, EventStreamDecoder
 
 
 @dataclass(slots=True)
@@ -31,15 +29,11 @@ class _Block:
     citations: list[JSON] = field(default_factory=list)
 
 
-class AnthropicDecoder(StreamDecoder):
-    """Chunks of one stream. Finished once a stop reason was seen, done at `message_stop`.
-
-    An error event raises with the next call after the chunks that came before it, so that none of them is lost.
-    """
+class AnthropicDecoder(EventStreamDecoder):
+    """Chunks of one stream. Finished once a stop reason was seen, done at `message_stop`."""
 
     def __init__(self) -> None:
-        self._sse = SSEDecoder()
-        self._failure: ProviderError | None = None
+        super().__init__()
         self._id: str | None = None
         self._reported: JSON = {}
         self._blocks: dict[Any, _Block] = {}
@@ -49,43 +43,13 @@ class AnthropicDecoder(StreamDecoder):
         self._details = 0
         self._extra: JSON = {}
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            events = self._sse.feed(data)
-        except EventTooLargeError as error:
-            raise ProviderUnavailable(f"Provider sent {error}") from error
-        return self._read(events)
-
-    def flush(self) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
-        return self._read(self._sse.flush(), is_last=True)
-
-    def _read(self, events: list[tuple[bytes, bytes]], *, is_last: bool = False) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        for _, data in events:
-            try:
-                event = orjson.loads(data)
-            except orjson.JSONDecodeError:
-                event = None
-            if not isinstance(event, dict):
-                self.malformed += 1
-                continue
-            if event.get("type") == "error":
-                self._failure = failures.inside(event, data)
-                if is_last or not chunks:
-                    raise self._failure
-                break
-            try:
-                chunk = self._chunk(event)
-            except (AttributeError, TypeError):  # a value of a type that the API does not have there
-                self.malformed += 1
-                continue
-            if chunk is not None:
-                chunks.append(chunk)
-        return chunks
+    def on_event(self, name: bytes, data: bytes) -> Chunk | None:
+        event = self.parse(data)
+        if event is None:
+            return None
+        if event.get("type") == "error":
+            raise failures.inside(event, data)
+        return self._chunk(event)
 
     def _chunk(self, event: JSON) -> Chunk | None:
         kind = event.get("type")

@@ -56,7 +56,7 @@ class Gemini(Dialect):
             headers["x-goog-api-key"] = secret
         return headers
 
-    def encode(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
+    def write(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
         return Encoded(orjson.dumps(request.build(chat, adapter)))
 
     def decode(self, body: bytes, adapter: AdapterEntry) -> Completion:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from completions.dialects.base import JSON, Chunk, Completion, StreamDecoder, parse_json
+from completions.dialects.base import JSON, Chunk, Completion, EventStreamDecoder, parse_json
 from completions.dialects.gemini import citations, failure, response, tokens
 from completions.dialects.gemini.generation import Generation
-from completions.sse import EventTooLargeError, SSEDecoder
-from gateway_project.errors import ProviderError, ProviderUnavailable
+from gateway_project.errors import ProviderUnavailable
 
 _READ = frozenset({"candidates", "usageMetadata", "responseId", "modelVersion", "promptFeedback"})
 
@@ -86,7 +83,7 @@ def decode(body: bytes, generation: Generation) -> Completion:
     return Completion([response.whole(choice) for choice in chunk.choices], chunk.usage, chunk.upstream_id, chunk.extra)
 
 
-class GeminiDecoder(StreamDecoder):
+class GeminiDecoder(EventStreamDecoder):
     """Chunks of one stream. Google has no end mark: it is finished when its candidates are.
 
     Gemini 3 sends its last counts in an event of their own, after the finish reason (observed 2026), so `is_done` stays
@@ -94,44 +91,18 @@ class GeminiDecoder(StreamDecoder):
     """
 
     def __init__(self, generation: Generation) -> None:
-        self._sse = SSEDecoder()
+        super().__init__()
         self._answer = _Answer(generation)
-        self._failure: ProviderError | None = None
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            return self._chunks(self._sse.feed(data))
-        except EventTooLargeError as error:
-            raise ProviderUnavailable(f"Provider sent {error}") from error
-
-    def flush(self) -> list[Chunk]:
-        if self._failure is not None:
-            raise self._failure
-        return self._chunks(self._sse.flush())
-
-    def _chunks(self, events: list[tuple[bytes, bytes]]) -> list[Chunk]:
-        """The chunks of `events`. After an error nothing more is read; it is raised once those before it were given."""
-        chunks: list[Chunk] = []
-        for _, data in events:
-            if data == b"[DONE]":  # Not Google's, but proxies that speak OpenAI elsewhere add it.
-                continue
-            try:
-                said = orjson.loads(data)
-                chunk = self._answer.read(said, data)
-            except ProviderError as error:
-                if not chunks:
-                    raise
-                self._failure = error
-                break
-            except (AttributeError, TypeError, KeyError, ValueError):
-                self.malformed += 1
-                continue
-            self.is_finished = self._answer.is_finished
-            if chunk.choices or chunk.usage or chunk.extra:
-                chunks.append(chunk)
-        return chunks
+    def on_event(self, name: bytes, data: bytes) -> Chunk | None:
+        if data == b"[DONE]":  # Not Google's, but proxies that speak OpenAI elsewhere add it.
+            return None
+        said = self.parse(data)
+        if said is None:
+            return None
+        chunk = self._answer.read(said, data)
+        self.is_finished = self._answer.is_finished
+        return chunk if chunk.choices or chunk.usage or chunk.extra else None
 
 
 def _excerpt(body: bytes) -> str:
