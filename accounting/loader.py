@@ -15,8 +15,8 @@ _FIELDS = (
 
 
 def load() -> KeyRing:
-    """Every key, also disabled and expired ones: they are refused with the reason, not as unknown."""
-    rows = ApiKey.objects.order_by().only(*_FIELDS)
+    """Every key, also disabled and expired ones: they are refused with the reason, not as unknown as deleted ones are."""
+    rows = ApiKey.objects.filter(deleted_at=None).order_by().only(*_FIELDS)
     return KeyRing.of(
         map(_entry, rows.iterator()), signing_key=keys.signing_key(), is_key_required=settings.REQUIRE_API_KEY
     )

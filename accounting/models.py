@@ -72,6 +72,9 @@ class ApiKey(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True, null=True)
+    deleted_at = models.DateTimeField(
+        null=True, editable=False, help_text="Deleted through the API, and kept because request logs name it."
+    )
 
     class Meta:
         ordering = ["-created_at"]

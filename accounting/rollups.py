@@ -90,7 +90,7 @@ class Sums:
 
     def add(self, other: Sums) -> None:
         """Add the sums of another group."""
-        for name in (*_COUNTS, "cost_usd"):
+        for name in (*COUNTS, "cost_usd"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.provider = other.provider
         self.last_used_at = max(self.last_used_at, other.last_used_at)
@@ -222,14 +222,16 @@ def _upsert(table: str, key: Sequence[str], counted: Sequence[str], *, target: s
     )
 
 
-_COUNTS = tuple(column.name for column in fields(Sums) if column.type == "int")
-_counts_of = operator.attrgetter(*_COUNTS)
+COUNTS = tuple(column.name for column in fields(Sums) if column.type == "int")
+"""The counting columns of `HourlyUsage`."""
+
+_counts_of = operator.attrgetter(*COUNTS)
 
 _UPSERT_HOUR = (
     _upsert(
         HourlyUsage._meta.db_table,
         ("hour", "model_id", "adapter_id", "api_key_id", "provider"),
-        ("cost_usd", *_COUNTS),
+        ("cost_usd", *COUNTS),
         target="hour, model_id, COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)",
     )
     + " RETURNING id"

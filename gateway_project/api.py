@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import orjson
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 
-from completions.api import authenticate, reject
+from accounting.access import KeyAuth, ManagementAuth, ManagementOrStaffAuth
+from accounting.api import management_router, own_router, statistics_router
+from accounting.keys import KeyRing
+from completions import api as inference
+from completions import envelope, snapshot
+from completions.api import authenticate
 from completions.api import router as completions_router
 from gateway_project.errors import (
     GatewayError,
     InternalError,
     InvalidRequest,
+    NotServing,
+    PayloadTooLarge,
     Unauthenticated,
     Unprocessable,
     UnsupportedMediaType,
@@ -52,6 +62,21 @@ api = NinjaAPI(
 api.add_router("", completions_router)
 
 
+def key_ring() -> KeyRing:
+    """The keys in force."""
+    return snapshot.current().keys
+
+
+api.add_router("", own_router, auth=KeyAuth(key_ring))
+api.add_router("", management_router, auth=ManagementAuth(key_ring))
+api.add_router("", statistics_router, auth=ManagementOrStaffAuth(key_ring))
+
+
+def reject(request: HttpRequest, error: GatewayError) -> HttpResponse:
+    """The error's response. Of inference a rejected request leaves a record, too; of account pages none does."""
+    return envelope.response(error) if hasattr(request, "is_for_account") else inference.reject(request, error)
+
+
 @api.exception_handler(GatewayError)
 def on_gateway_error(request: HttpRequest, error: GatewayError) -> HttpResponse:
     return reject(request, error)
@@ -85,10 +110,23 @@ def on_validation_error(request: HttpRequest, error: ValidationError) -> HttpRes
     return reject(request, kind(message, metadata={"errors": problems[:20]}))
 
 
+@api.exception_handler(RequestDataTooBig)
+def on_too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    """Only account pages get here; the lean lane has its own limit."""
+    return reject(request, PayloadTooLarge(f"{error} Send less."))
+
+
+@api.exception_handler(OperationalError)
+@api.exception_handler(InterfaceError)
+def on_lost_database(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Account pages need the database, which inference does not."""
+    logging.getLogger("gateway.api").error("%s %s: the database does not answer: %s", request.method, request.path, error)
+    retry = {"Retry-After": "5"}
+    return reject(request, NotServing("The database does not answer; requests to models are served on.", headers=retry))
+
+
 @api.exception_handler(Exception)
 def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
-    import logging
-
     logging.getLogger("gateway.api").error("%s %s failed", request.method, request.path, exc_info=error)
     return reject(request, InternalError("Internal error; the gateway's log has more."))
 
@@ -102,7 +140,8 @@ RANGE_ERRORS = frozenset(
 def path_of(problem: dict[str, Any]) -> str:
     """`messages[0].role` from pydantic's location; the names of the parameter and of union members are left out."""
     path = ""
-    for step in problem["loc"][2:]:
+    where = problem["loc"]
+    for step in where[2:] or where[1:]:
         if isinstance(step, int):
             path += f"[{step}]"
         elif step.isidentifier() and step not in ("str", "float", "int", "bool", "Message", "Part"):

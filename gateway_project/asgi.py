@@ -17,7 +17,7 @@ from django.core.handlers.asgi import ASGIHandler  # noqa: E402  needs the setti
 from gateway_project.lane import ApiLane  # noqa: E402
 from gateway_project.lifespan import Lifespan  # noqa: E402
 
-DJANGO_PAGES = ("docs", "openapi.json")
+DJANGO_PAGES = ("docs", "openapi.json", "key", "auth/key", "keys", "credits", "activity", "generation", "stats")
 """What below /v1 needs the database or a synchronous view, and so goes through Django's own handler."""
 
 _LEAN = re.compile(rf"^/(?:health(?:/|$)|(?:api/)?v1/(?!(?:{'|'.join(map(re.escape, DJANGO_PAGES))})(?:/|$)))")

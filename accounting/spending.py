@@ -1,0 +1,111 @@
+"""What keys have spent: today, this week, this month and ever, in UTC, and what their limits leave them.
+
+Reads hourly sums and lifetime totals, never request logs: a fixed number of queries however many keys and requests there are. It
+is as fresh as the ledger's writer, normally a second. Must not know how any of it is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import Max, Q, Sum
+
+from accounting.models import ApiKey, HourlyUsage, UsageTotal
+
+ZERO = Decimal(0)
+SCALE = Decimal("1e-12")
+"""The columns' own. SQLite sums decimals as floating point, whose last digits are noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """USD spent by one key, or by all of them. `last_used_at` is None for what was never used."""
+
+    daily: Decimal = ZERO
+    weekly: Decimal = ZERO
+    monthly: Decimal = ZERO
+    total: Decimal = ZERO
+    last_used_at: datetime | None = None
+
+    def within(self, limit_reset: str) -> Decimal:
+        """What counts against a limit that is reset so often (`ApiKey.Reset`)."""
+        return {"daily": self.daily, "weekly": self.weekly, "monthly": self.monthly}.get(limit_reset, self.total)
+
+
+NOTHING = Spending()
+
+
+def of_keys(pks: Collection[int], now: datetime) -> Mapping[int, Spending]:
+    """The spending of those keys by their primary keys, `NOTHING` for keys that were never used. Two queries."""
+    if not pks:
+        return {}
+    day, week, month = _day(now)[0], _week(now)[0], _month(now)[0]
+    windows = {
+        pk: (daily, weekly, monthly)
+        for pk, daily, weekly, monthly in HourlyUsage.objects.filter(api_key__in=pks, hour__gte=min(week, month))
+        .values_list("api_key_id")
+        .annotate(
+            daily=Sum("cost_usd", filter=Q(hour__gte=day), default=ZERO),
+            weekly=Sum("cost_usd", filter=Q(hour__gte=week), default=ZERO),
+            monthly=Sum("cost_usd", filter=Q(hour__gte=month), default=ZERO),
+        )
+    }
+    totals = {
+        pk: (ever, last_used_at)
+        for pk, ever, last_used_at in UsageTotal.objects.filter(api_key__in=pks)
+        .values_list("api_key_id")
+        .annotate(Sum("cost_usd"), Max("last_used_at"))
+    }
+    spent = {}
+    for pk, (ever, last_used_at) in totals.items():
+        daily, weekly, monthly = windows.get(pk, (ZERO, ZERO, ZERO))
+        spent[pk] = Spending(exact(daily), exact(weekly), exact(monthly), exact(ever), last_used_at)
+    return {pk: spent.get(pk, NOTHING) for pk in pks}
+
+
+def total() -> Decimal:
+    """What all requests have cost, with and without a key, in USD."""
+    return exact(UsageTotal.objects.aggregate(sum=Sum("cost_usd", default=ZERO))["sum"])
+
+
+def remaining(key: ApiKey, spent: Spending) -> Decimal | None:
+    """What `key` may still spend before its limit is reset, never below 0; None where it has no limit."""
+    if key.limit_usd is None:
+        return None
+    return max(ZERO, key.limit_usd - spent.within(key.limit_reset))
+
+
+def window(limit_reset: str, now: datetime) -> tuple[datetime, datetime] | None:
+    """When the present day, week or month begins and ends (UTC); None for what is never reset. `now` in UTC."""
+    return _WINDOWS[limit_reset](now) if limit_reset else None
+
+
+def _day(now: datetime) -> tuple[datetime, datetime]:
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight, midnight + timedelta(days=1)
+
+
+def _week(now: datetime) -> tuple[datetime, datetime]:
+    midnight = _day(now)[0]
+    monday = midnight - timedelta(days=midnight.weekday())
+    return monday, monday + timedelta(days=7)
+
+
+def _month(now: datetime) -> tuple[datetime, datetime]:
+    first = _day(now)[0].replace(day=1)
+    return first, (first + timedelta(days=31)).replace(day=1)
+
+
+_WINDOWS: Mapping[str, Callable[[datetime], tuple[datetime, datetime]]] = {
+    ApiKey.Reset.DAILY.value: _day,
+    ApiKey.Reset.WEEKLY.value: _week,
+    ApiKey.Reset.MONTHLY.value: _month,
+}
+
+
+def exact(amount: Decimal) -> Decimal:
+    """`amount` to the scale of the columns that it is a sum of."""
+    return amount.quantize(SCALE)
