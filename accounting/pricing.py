@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from accounting.usage import Usage
-from catalog.entries import Prices
+from catalog.prices import Prices
 
 ZERO = Decimal(0)
 
@@ -27,13 +27,14 @@ class Cost:
 
 
 def cost(usage: Usage, prices: Prices) -> Cost:
-    """The cost of `usage` at `prices`, in USD.
+    """The cost of `usage` at `prices`, in USD. The whole request is charged at the tier of its prompt, as providers bill.
 
-    Where a class has no price of its own it is charged as the class it belongs to: cached and audio input as `prompt`,
+    Where a class has no price of its own it is charged as the class it belongs to: cached, audio and image input as `prompt`,
     reasoning, audio and image output as `completion`. A published `internal_reasoning` of 0 means "no surcharge", so
-    reasoning is then charged as `completion` as well (openrouter.md 5.1).
+    reasoning is then charged as `completion` as well (openrouter.md 5.1). `image` is published only: nobody reports pictures,
+    and providers bill their tokens.
     """
-    known = prices.known
+    known = prices.of(usage.prompt_tokens) if prices.overrides else prices.known
     if not known:
         return Cost()
     prompt = known.get("prompt", ZERO)
@@ -41,12 +42,17 @@ def cost(usage: Usage, prices: Prices) -> Cost:
     charged_in = usage.prompt_uncached * prompt + known.get("request", ZERO)
     if usage.cache_read:
         charged_in += usage.cache_read * known.get("input_cache_read", prompt)
+    if usage.cache_read_audio:
+        cached = known.get("input_cache_read", known.get("audio", prompt))
+        charged_in += usage.cache_read_audio * known.get("input_audio_cache", cached)
     if usage.cache_write:
         charged_in += usage.cache_write * known.get("input_cache_write", prompt)
     if usage.cache_write_1h:
         charged_in += usage.cache_write_1h * known.get("input_cache_write_1h", known.get("input_cache_write", prompt))
     if usage.prompt_audio:
         charged_in += usage.prompt_audio * known.get("audio", prompt)
+    if usage.prompt_image:
+        charged_in += usage.prompt_image * known.get("image_token", prompt)
     charged_out = usage.completion_text * completion
     if usage.reasoning:
         charged_out += usage.reasoning * (known.get("internal_reasoning") or completion)
@@ -57,3 +63,8 @@ def cost(usage: Usage, prices: Prices) -> Cost:
     if usage.web_searches:
         charged_out += usage.web_searches * known.get("web_search", ZERO)
     return Cost(charged_in, charged_out)
+
+
+def is_free(usage: Usage, finish_reason: str | None) -> bool:
+    """Whether nothing is charged: the answer failed without a single token of output (openrouter.md 2, billing rule)."""
+    return not usage.completion_tokens and finish_reason in (None, "error")

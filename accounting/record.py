@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(slots=True)
 class Attempt:
-    """One call of one adapter for a request. Milliseconds; `started_ms` counts from the request's start."""
+    """One call of one adapter for a request. Milliseconds; `started_ms` counts from the request's start.
+
+    `usage` are the classes that it was charged for (`Usage.classes`), so that it can be charged anew; None: it was free.
+    """
 
     adapter_id: int
     provider: str
@@ -24,6 +27,7 @@ class Attempt:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: str = "0"
+    usage: dict[str, int] | None = None
 
 
 @dataclass(slots=True)

@@ -5,18 +5,23 @@ Pure. Dialects build a `Usage` from what their provider reports; `accounting.pri
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one answer. `is_estimated`: the provider reported none, so they were counted here, roughly."""
+    """Token counts of one answer. `is_estimated`: the provider reported none, so they were counted here, roughly.
+
+    `prompt_uncached`, `cache_read` and `completion_text` are all that is neither audio nor image and has no class of its own.
+    """
 
     prompt_uncached: int = 0
     cache_read: int = 0
+    cache_read_audio: int = 0
     cache_write: int = 0
     cache_write_1h: int = 0
     prompt_audio: int = 0
+    prompt_image: int = 0
     completion_text: int = 0
     reasoning: int = 0
     completion_audio: int = 0
@@ -27,7 +32,13 @@ class Usage:
     @property
     def prompt_tokens(self) -> int:
         """All of the prompt, cached or not: what OpenRouter calls `prompt_tokens`."""
-        return self.prompt_uncached + self.cache_read + self.cache_write + self.cache_write_1h + self.prompt_audio
+        uncached = self.prompt_uncached + self.prompt_audio + self.prompt_image
+        return uncached + self.cached_tokens + self.cache_write + self.cache_write_1h
+
+    @property
+    def cached_tokens(self) -> int:
+        """What of the prompt was read from the provider's cache."""
+        return self.cache_read + self.cache_read_audio
 
     @property
     def completion_tokens(self) -> int:
@@ -38,12 +49,14 @@ class Usage:
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
+    def classes(self) -> dict[str, int]:
+        """The classes that hold something, as a journal line and a row keep them: `Usage(**classes)` is the way back."""
+        return {name: count for name in _CLASSES if (count := getattr(self, name))}
+
     def __add__(self, other: Usage) -> Usage:
         """The two together, class by class; estimated if either is."""
-        return Usage(
-            *(getattr(self, name) + getattr(other, name) for name in _CLASSES),
-            is_estimated=self.is_estimated or other.is_estimated,
-        )
+        counts = {name: getattr(self, name) + getattr(other, name) for name in _CLASSES}
+        return Usage(**counts, is_estimated=self.is_estimated or other.is_estimated)
 
 
 _CLASSES = tuple(field.name for field in fields(Usage) if field.name != "is_estimated")

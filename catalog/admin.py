@@ -237,7 +237,7 @@ class AdapterAdmin(Switching, ExplainedDeletion, JsonEditing, admin.ModelAdmin):
     ordering = ["model__public_id", "provider__slug"]
     actions = ["enable", "disable"]
     fields = [
-        "model", "provider", "upstream_model", "quantization", "is_enabled", "state", "pricing",
+        "model", "provider", "upstream_model", "quantization", "is_enabled", "state",
         ("context_length", "max_output_length"), "supported_parameters",
     ]  # fmt: skip
     readonly_fields = ["state"]

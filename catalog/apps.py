@@ -7,7 +7,8 @@ class CatalogConfig(AppConfig):
     verbose_name = "Catalogue"
 
     def ready(self) -> None:
-        from catalog import models, revision
+        from catalog import models, price_guard, revision
 
-        revision.watch(models.Provider, models.LanguageModel, models.ModelAlias, models.Adapter)
+        revision.watch(models.Provider, models.LanguageModel, models.ModelAlias, models.Adapter, models.AdapterPrice)
         post_migrate.connect(revision.install_triggers, sender=self)
+        post_migrate.connect(price_guard.install_triggers, sender=self)

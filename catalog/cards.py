@@ -6,10 +6,11 @@ unknown is left out, because several of them refuse null there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, Protocol
+
+from catalog.prices import Prices, published
 
 ALWAYS_SUPPORTED = ("max_tokens", "max_completion_tokens")
 """The gateway itself translates these for every provider."""
@@ -56,26 +57,13 @@ def supported_parameters(model: Described) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def plain(amount: Decimal) -> str:
-    """`amount` without exponent and without trailing zeros: 5E-7 is "0.0000005"."""
-    text = format(amount, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def pricing(known: Mapping[str, Decimal]) -> dict[str, str]:
-    """OpenRouter's `pricing`: USD per token as strings, `prompt` and `completion` always, other keys where known."""
-    zero = Decimal(0)
-    both = {"prompt": known.get("prompt", zero), "completion": known.get("completion", zero)}
-    return {key: plain(amount) for key, amount in {**both, **known}.items()}
-
-
 def modality(inputs: Sequence[str], outputs: Sequence[str]) -> str:
     """OpenRouter's summary of both lists, e.g. "text+image->text"."""
     return f"{'+'.join(inputs)}->{'+'.join(outputs)}"
 
 
-def card(model: Described, prices: Mapping[str, Decimal]) -> dict[str, Any]:
-    """The complete `/models` object of `model` at `prices` (USD per token)."""
+def card(model: Described, prices: Prices) -> dict[str, Any]:
+    """The complete `/models` object of `model` at `prices`."""
     slug = model.canonical_slug or model.public_id
     built: dict[str, Any] = {
         "id": model.public_id,
@@ -93,7 +81,7 @@ def card(model: Described, prices: Mapping[str, Decimal]) -> dict[str, Any]:
             "tokenizer": model.tokenizer or "Other",
             "instruct_type": None,
         },
-        "pricing": pricing(prices),
+        "pricing": published(prices),
         "top_provider": {
             "context_length": model.context_length,
             "max_completion_tokens": model.max_output_length,

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import difflib
 import enum
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
+
+from catalog.prices import Prices as Prices
+from catalog.prices import Timeline, in_force
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<has_default>:-(?P<default>[^}]*))?\}")
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}")
@@ -117,25 +120,6 @@ def is_reference(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Prices:
-    """USD per token (per request, per image … where named so), `Decimal`, keyed as OpenRouter's `pricing`.
-
-    `known` holds only the keys that were given; a missing key falls back to its parent's price or to zero
-    (`accounting.pricing` has the rules).
-    """
-
-    known: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
-
-    @classmethod
-    def parse(cls, pricing: Mapping[str, Any]) -> Prices:
-        """From strings such as {"prompt": "0.0000005"}. Raises `ArithmeticError` on what is no number."""
-        return cls(MappingProxyType({key: Decimal(str(value)) for key, value in pricing.items()}))
-
-    def get(self, key: str, default: Decimal = Decimal(0)) -> Decimal:
-        return self.known.get(key, default)
-
-
-@dataclass(frozen=True, slots=True)
 class ProviderEntry:
     """Where requests go. `base_url` is resolved and has no trailing slash; `api_keys` are references, never values."""
 
@@ -161,7 +145,10 @@ class ProviderEntry:
 
 @dataclass(frozen=True, slots=True)
 class AdapterEntry:
-    """One model as one provider serves it. `unconfigured` says why it cannot be used now, None when it can."""
+    """One model as one provider serves it. `unconfigured` says why it cannot be used now, None when it can.
+
+    `prices` are those in force when the entry was made; `timeline` has all there were and those to come.
+    """
 
     id: int
     model_id: str
@@ -174,6 +161,17 @@ class AdapterEntry:
     quantization: str | None
     supported_parameters: frozenset[str]
     unconfigured: str | None
+    timeline: Timeline = ()
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether its price is known: zeros are a price. A local engine costs nothing where nobody says otherwise."""
+        return bool(self.prices.known) or self.provider.is_local
+
+    def prices_at(self, epoch_s: float) -> Prices:
+        """What a request that arrived then is charged."""
+        change = in_force(self.timeline, epoch_s)
+        return (change.prices if change else self.prices).at(epoch_s)
 
     @property
     def tag(self) -> str:
@@ -197,13 +195,14 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Every enabled model, findable by id, alias and canonical slug."""
+    """Every enabled model, findable by id, alias and canonical slug. `prices_change_at`: when to read it again, at the latest."""
 
     models: tuple[ModelEntry, ...] = ()
     by_name: Mapping[str, ModelEntry] = field(default_factory=lambda: MappingProxyType({}))
+    prices_change_at: float = math.inf
 
     @classmethod
-    def of(cls, models: Iterable[ModelEntry]) -> Catalogue:
+    def of(cls, models: Iterable[ModelEntry], prices_change_at: float = math.inf) -> Catalogue:
         listed = tuple(models)
         by_name: dict[str, ModelEntry] = {}
         for model in listed:
@@ -211,7 +210,7 @@ class Catalogue:
         for model in listed:
             by_name.update(dict.fromkeys(model.aliases, model))
         by_name.update({model.id: model for model in listed})
-        return cls(listed, MappingProxyType(by_name))
+        return cls(listed, MappingProxyType(by_name), prices_change_at)
 
     def find(self, name: str) -> ModelEntry | None:
         return self.by_name.get(name) or self.by_name.get(name.lower())

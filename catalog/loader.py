@@ -1,18 +1,21 @@
-"""Reads the catalogue's rows and makes them the frozen entries that requests use. Four queries, whatever its size.
+"""Reads the catalogue's rows and makes them the frozen entries that requests use. Five queries, whatever its size.
 
-Owns what a row becomes once the environment is known: which `${VAR}` resolves, and why an adapter cannot be used. Holds no
-secret: entries carry the names of keys, and only of those that are set.
+Owns what a row becomes once the environment is known: which `${VAR}` resolves, what an adapter costs, and why it cannot be
+used. Holds no secret: entries carry the names of keys, and only of those that are set.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Iterable
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
-from catalog import cards
+from django.conf import settings
+
+from catalog import cards, price_history
 from catalog.entries import (
     AdapterEntry,
     Catalogue,
@@ -20,7 +23,6 @@ from catalog.entries import (
     DialectName,
     Lookup,
     ModelEntry,
-    Prices,
     ProviderEntry,
     Quirks,
     ReasoningEcho,
@@ -30,9 +32,16 @@ from catalog.entries import (
 )
 from catalog.models import Adapter, LanguageModel, ModelAlias, Provider
 
+log = logging.getLogger("gateway.catalog")
 
-def load(lookup: Lookup) -> Catalogue:
-    """Every enabled model with all of its adapters, `${VAR}`s resolved by `lookup`."""
+_warned: set[int] = set()
+"""Ids of the adapters whose missing price this process has logged: the catalogue is read anew after every edit."""
+
+
+def load(lookup: Lookup, now: float | None = None) -> Catalogue:
+    """Every enabled model with all of its adapters, `${VAR}`s resolved by `lookup`, at the prices of `now` (epoch seconds)."""
+    now = time.time() if now is None else now
+    histories = price_history.read()
     providers = {row.pk: row for row in Provider.objects.all()}
     entries = {key: provider_entry(row, lookup) for key, row in providers.items()}
     aliases: dict[int, list[str]] = defaultdict(list)
@@ -42,8 +51,19 @@ def load(lookup: Lookup) -> Catalogue:
     for adapter in Adapter.objects.order_by("pk"):
         adapters[adapter.model_id].append(adapter)
     return Catalogue.of(
-        _model_entry(model, aliases[model.pk], adapters[model.pk], providers, entries)
-        for model in LanguageModel.objects.filter(is_enabled=True)
+        (
+            _model_entry(
+                model,
+                tuple(aliases[model.pk]),
+                [
+                    (row, providers[row.provider_id], entries[row.provider_id], histories.get(row.pk, ()))
+                    for row in adapters[model.pk]
+                ],
+                now,
+            )
+            for model in LanguageModel.objects.filter(is_enabled=True)
+        ),
+        prices_change_at=price_history.next_change(histories.values(), now),
     )
 
 
@@ -127,63 +147,61 @@ def _quirks(row: Provider) -> Quirks:
 
 def _model_entry(
     model: LanguageModel,
-    aliases: list[str],
-    adapters: list[Adapter],
-    providers: Mapping[int, Provider],
-    entries: Mapping[int, ProviderEntry],
+    aliases: tuple[str, ...],
+    adapters: Iterable[tuple[Adapter, Provider, ProviderEntry, price_history.History]],
+    now: float,
 ) -> ModelEntry:
-    published, unreadable = _prices(model.pricing)
+    published = price_history.read_pricing(model.pricing)
     return ModelEntry(
         id=model.public_id,
         canonical_slug=model.canonical_slug or model.public_id,
         name=model.name,
-        aliases=tuple(aliases),
+        aliases=aliases,
         adapters=tuple(
-            _adapter_entry(row, model, providers[row.provider_id], entries[row.provider_id], published, unreadable)
-            for row in adapters
+            _adapter_entry(row, model, provider_row, provider, price_history.priced(history, published, now))
+            for row, provider_row, provider, history in adapters
         ),
         input_modalities=frozenset(model.input_modalities),
         output_modalities=frozenset(model.output_modalities),
-        card=cards.card(model, published.known),
+        card=cards.card(model, published.prices),
     )
 
 
 def _adapter_entry(
-    row: Adapter,
-    model: LanguageModel,
-    provider_row: Provider,
-    provider: ProviderEntry,
-    prices: Prices,
-    unreadable: str | None,
+    row: Adapter, model: LanguageModel, provider_row: Provider, provider: ProviderEntry, priced: price_history.Priced
 ) -> AdapterEntry:
-    if row.pricing is not None:
-        prices, unreadable = _prices(row.pricing)
     parameters = (
         cards.supported_parameters(model)
         if row.supported_parameters is None
         else [*cards.ALWAYS_SUPPORTED, *row.supported_parameters]
     )
-    return AdapterEntry(
+    entry = AdapterEntry(
         id=row.pk,
         model_id=model.public_id,
         provider=provider,
         upstream_model=row.upstream_model,
         is_enabled=row.is_enabled and provider_row.is_enabled,
-        prices=prices,
+        prices=priced.prices,
         context_length=row.context_length or model.context_length,
         max_output_length=row.max_output_length or model.max_output_length,
         quantization=row.quantization or None,
         supported_parameters=frozenset(parameters),
-        unconfigured=provider.unconfigured or unreadable,
+        unconfigured=provider.unconfigured or priced.unreadable,
+        timeline=priced.timeline,
     )
+    return entry if entry.is_priced or entry.unconfigured else _unpriced(entry)
 
 
-def _prices(pricing: Any) -> tuple[Prices, str | None]:
-    """The prices, or why they cannot be read: a row edited by SQL has passed no validator and must not be served free."""
-    try:
-        prices = Prices.parse(pricing)
-    except (ArithmeticError, AttributeError):
-        return Prices(), "its pricing is not an object of decimal strings; correct it in admin"
-    if any(not amount.is_finite() or amount < Decimal(0) for amount in prices.known.values()):
-        return Prices(), "its pricing holds an amount that is no price; correct it in admin"
-    return prices, None
+def _unpriced(adapter: AdapterEntry) -> AdapterEntry:
+    """What the setting UNPRICED makes of a hosted adapter that somebody bills and whose price nobody has given."""
+    if settings.UNPRICED == "block":
+        cure = "give it or its model a price, zeros if it is free"
+        return replace(adapter, unconfigured=f"its price is unknown, and UNPRICED is block; {cure}")
+    if settings.UNPRICED == "warn" and adapter.is_enabled and adapter.id not in _warned:
+        _warned.add(adapter.id)
+        log.warning(
+            "%s at %s has no price, so what it answers is counted as free; give it or its model a price, zeros if it is free",
+            adapter.model_id,
+            adapter.provider.slug,
+        )
+    return adapter

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -12,12 +13,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from catalog.entries import Continuation, DialectName, ReasoningEcho, ReasoningInput, is_reference
+from catalog.prices import Prices, PricingError, plain
 
-PRICE_KEYS = (
-    "prompt", "completion", "request", "image", "image_token", "image_output", "audio", "audio_output",
-    "input_audio_cache", "web_search", "internal_reasoning", "input_cache_read", "input_cache_write",
-    "input_cache_write_1h",
-)  # fmt: skip
 MODALITIES = ("text", "image", "file", "audio", "video", "embeddings")
 QUANTIZATIONS = (
     "int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown",
@@ -46,22 +43,17 @@ def validate_references(values: object) -> None:
 
 
 def validate_pricing(value: object) -> None:
-    """An object of OpenRouter price keys and decimal strings, USD per token."""
-    if not isinstance(value, dict):
-        raise ValidationError('Give an object, e.g. {"prompt": "0.0000005", "completion": "0.0000015"} (USD per token).')
-    for key, price in value.items():
-        if key not in PRICE_KEYS:
-            raise ValidationError(f"Unknown price {key!r}; known: {', '.join(PRICE_KEYS)}.")
-        try:
-            amount = Decimal(price) if isinstance(price, str) else None
-        except InvalidOperation:
-            amount = None
-        if amount is None or not amount.is_finite() or amount < 0:
-            raise ValidationError(
-                f'{key}: {price!r} is not a price; use a decimal string in USD per token, e.g. "0.000001".'
-            )
-        if key in ("prompt", "completion") and amount >= 1:
-            raise ValidationError(f"{key}: {price} USD per token looks like a price per million tokens; divide by 1000000.")
+    """An object of OpenRouter price keys and decimal strings, USD per token, perhaps with `overrides`."""
+    try:
+        prices = Prices.parse(value)
+    except PricingError as error:
+        raise ValidationError(str(error)) from error
+    for known in (prices.known, *(override.known for override in prices.overrides)):
+        for key in ("prompt", "completion"):
+            if known.get(key, 0) >= 1:
+                raise ValidationError(
+                    f"{key}: {plain(known[key])} USD per token looks like a price per million tokens; divide by 1000000."
+                )
 
 
 def validate_modalities(value: object) -> None:
@@ -81,7 +73,9 @@ def validate_object(value: object) -> None:
 
 def validate_field_names(value: object) -> None:
     if not isinstance(value, dict) or not all(name is None or (isinstance(name, str) and name) for name in value.values()):
-        raise ValidationError('Give an object of names, null for what is left out, e.g. {"seed": "random_seed", "user": null}.')
+        raise ValidationError(
+            'Give an object of names, null for what is left out, e.g. {"seed": "random_seed", "user": null}.'
+        )
 
 
 def text_only() -> list[str]:
@@ -345,12 +339,6 @@ class Adapter(models.Model):
         max_length=200, help_text="The provider's own id of the model, e.g. Llama-4-Scout-17B-16E-Instruct-FP8."
     )
     is_enabled = models.BooleanField("enabled", default=True)
-    pricing = models.JSONField(
-        null=True,
-        blank=True,
-        validators=[validate_pricing],
-        help_text="What this provider charges, USD per token. Empty: the model's price.",
-    )
     context_length = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the model's.")
     max_output_length = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the model's.")
     quantization = models.CharField(max_length=10, blank=True, choices=[(name, name) for name in QUANTIZATIONS])
@@ -367,6 +355,77 @@ class Adapter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} at {self.provider}"
+
+
+class AdapterPriceQuerySet(models.QuerySet["AdapterPrice"]):
+    def in_force(self) -> AdapterPriceQuerySet:
+        """Prices whose time has come, also those that others have followed since."""
+        return self.filter(effective_from__lte=timezone.now())
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Raises `ProtectedError` where one of them has been in force."""
+        _refuse_deletion(self.in_force())
+        return super().delete()
+
+
+class AdapterPrice(models.Model):
+    """What a provider charges for a model from a moment on. History: a price in force is followed, never edited.
+
+    A database trigger (`catalog.price_guard`) holds that. An adapter without rows costs its model's published price.
+    """
+
+    adapter = models.ForeignKey(Adapter, on_delete=models.CASCADE, related_name="prices")
+    effective_from = models.DateTimeField(
+        default=timezone.now,
+        help_text="In the future: comes into force by itself. In the past: then `manage.py reprice` corrects what was charged.",
+    )
+    pricing = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[validate_pricing],
+        help_text="USD per token, zeros where it is free. Empty: the model's published price again.",
+    )
+    note = models.CharField(max_length=200, blank=True, help_text="Why, or from where, e.g. the provider's announcement.")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = AdapterPriceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["adapter", "-effective_from"]
+        verbose_name = "price"
+        constraints = [
+            models.UniqueConstraint(
+                name="adapter_price_unique",
+                fields=["adapter", "effective_from"],
+                violation_error_message="This adapter has a price from that moment on already; give another moment.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"from {self.effective_from:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether it is stored and its time has come, even if another price has followed since."""
+        return not self._state.adding and self.effective_from <= timezone.now()
+
+    def clean(self) -> None:
+        if self.pricing == {}:
+            raise ValidationError({"pricing": 'An empty object says nothing; for a free model {"prompt": "0"}.'})
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Raises `ProtectedError` if it has been in force. Those of an adapter go with the adapter."""
+        _refuse_deletion(AdapterPrice.objects.filter(pk=self.pk).in_force())
+        return super().delete(*args, **kwargs)
+
+
+def _refuse_deletion(prices: AdapterPriceQuerySet) -> None:
+    charged: set[models.Model] = set(prices)
+    if charged:
+        raise models.ProtectedError("A price that has been in force is history; add one that follows it instead.", charged)
 
 
 class SeededRow(models.Model):

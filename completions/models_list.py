@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from catalog.entries import AdapterEntry, Catalogue, ModelEntry
+from catalog.prices import published
 from gateway_project.errors import InvalidRequest, ModelNotFound
 
 MAX_LIMIT = 1000
@@ -119,13 +120,12 @@ def endpoints(catalogue: Catalogue, name: str) -> dict[str, Any]:
 
 def _endpoint(model: ModelEntry, adapter: AdapterEntry) -> dict[str, Any]:
     has_tools = "tools" in adapter.supported_parameters
-    prices = {key: format(price, "f") for key, price in adapter.prices.known.items()}
     return {
         "name": f"{adapter.provider.name} | {model.canonical_slug}",
         "model_id": model.id,
         "model_name": model.name,
         "context_length": adapter.context_length,
-        "pricing": {"prompt": "0", "completion": "0", **prices},
+        "pricing": published(adapter.prices),
         "provider_name": adapter.provider.name,
         "tag": adapter.tag,
         "quantization": adapter.quantization,

@@ -80,7 +80,10 @@ def load() -> Snapshot:
 
 
 class Follower(threading.Thread):
-    """Reloads the snapshot within `poll_s` of a change. A database that is away leaves the present one in force."""
+    """Reloads the snapshot within `poll_s` of a change, or of the moment at which a price comes into force.
+
+    A database that is away leaves the present snapshot in force.
+    """
 
     def __init__(self, poll_s: float) -> None:
         super().__init__(name="snapshot-follower", daemon=True)
@@ -91,7 +94,7 @@ class Follower(threading.Thread):
     def run(self) -> None:
         while not self._stopping.wait(self._poll_s):
             try:
-                if revision.current() != current().revision:
+                if revision.current() != current().revision or time.time() >= current().catalogue.prices_change_at:
                     loaded = load()
                     log.info("catalogue revision %d is live: %d models", loaded.revision, len(loaded.catalogue.models))
                 self._is_failing = False

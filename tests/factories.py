@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from accounting.models import ApiKey, RequestLog, UsageTotal
-from catalog.models import Adapter, LanguageModel, ModelAlias, Provider
+from catalog.models import Adapter, AdapterPrice, LanguageModel, ModelAlias, Provider
 from routingapp.models import RoutingPolicy, RoutingWeight
 
 _numbers = itertools.count(1)
@@ -56,6 +56,12 @@ def adapter(
     if weight is not None:
         RoutingWeight.objects.create(adapter=row, weight=weight)
     return row
+
+
+def adapter_price(adapter: Adapter | None = None, **fields: Any) -> AdapterPrice:
+    """What an adapter costs since noon: one dollar per million tokens of the prompt."""
+    defaults = {"effective_from": NOON, "pricing": {"prompt": "0.000001"}}
+    return AdapterPrice.objects.create(adapter=adapter or _new_adapter(), **defaults | fields)
 
 
 def routing_policy(model: LanguageModel | None = None, **fields: Any) -> RoutingPolicy:

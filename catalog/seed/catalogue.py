@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from catalog.models import Adapter, LanguageModel, ModelAlias, Provider
+from catalog.models import Adapter, AdapterPrice, LanguageModel, ModelAlias, Provider
 from catalog.seed.merge import Merge, Rows
 from catalog.seed.problems import Problem, SeedRefused
 from catalog.seed.wanted import Seed, WantedModel
@@ -70,6 +70,28 @@ class ModelRows(Rows):
         return found
 
 
+class AdapterRows(Rows):
+    """Adapters, whose price is a row of its own: another price in the file is one more row, in force from now on."""
+
+    def __init__(self) -> None:
+        super().__init__("adapter", Adapter)
+        self._pricing = {
+            price.adapter_id: price.pricing for price in AdapterPrice.objects.in_force().order_by("effective_from")
+        }
+
+    def read(self, row: Any, name: str) -> Any:
+        return self._pricing.get(row.pk) if name == "pricing" else super().read(row, name)
+
+    def default(self, name: str) -> Any:
+        return None if name == "pricing" else super().default(name)
+
+    def save(self, row: Any, values: Mapping[str, Any]) -> None:
+        super().save(row, {name: value for name, value in values.items() if name != "pricing"})
+        if "pricing" in values and values["pricing"] != self._pricing.get(row.pk):
+            AdapterPrice.objects.create(adapter=row, pricing=values["pricing"], note="From the models file.")
+            self._pricing[row.pk] = values["pricing"]
+
+
 def write(seed: Seed, merge: Merge) -> dict[str, Adapter]:
     """Write the seed's rows. Returns the adapters by their key. Raises `SeedRefused` on names that are taken in admin."""
     providers = Rows("provider", Provider)
@@ -79,7 +101,7 @@ def write(seed: Seed, merge: Merge) -> dict[str, Adapter]:
     }
     models = ModelRows()
     by_id = _write_models(seed, models, merge)
-    adapters = Rows("adapter", Adapter)
+    adapters = AdapterRows()
     written: dict[str, Adapter] = {}
     for wanted in seed.adapters:
         model, provider = by_id[wanted.model.id], by_slug[wanted.provider.slug]

@@ -16,6 +16,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from catalog.entries import is_reference
+from catalog.models import validate_pricing
+from catalog.prices import OVERRIDES, PRICE_KEYS
 from catalog.seed.document import Section
 from catalog.seed.problems import suggestion
 from gateway_project.errors import redact
@@ -63,21 +65,33 @@ def default(row: type[models.Model], name: str) -> Any:
     return as_json(column(row, name).get_default())
 
 
-def pricing(section: Section, row: type[models.Model]) -> dict[str, Any]:
+def pricing(section: Section) -> dict[str, Any]:
     """`{"pricing": prices}` checked price by price, so that each fault has its own line; `{}` where none is given."""
     if not section.given("pricing"):
         return {}
     prices = section.section("pricing")
-    checked: dict[str, str] = {}
-    for key, price in prices.values.items():
-        if isinstance(price, int | float) and not isinstance(price, bool):
-            price = format(Decimal(str(price)), "f")
+    checked: dict[str, Any] = {}
+    for key, value in prices.values.items():
+        price = [_as_text(item) for item in value] if key == OVERRIDES and isinstance(value, list) else value
+        price = _as_text({key: price})[key]
         try:
-            _clean({key: price}, column(row, "pricing"))
+            validate_pricing({key: price})
             checked[key] = price
         except ValidationError as error:
             prices.complain(" ".join(error.messages), key)
     return {"pricing": checked}
+
+
+def _as_text(prices: Any) -> Any:
+    """`prices` with numbers that were written without quotes as decimal strings. Conditions of overrides stay numbers."""
+    if not isinstance(prices, dict):
+        return prices
+    return {
+        key: format(Decimal(str(price)), "f")
+        if key in PRICE_KEYS and isinstance(price, int | float) and not isinstance(price, bool)
+        else price
+        for key, price in prices.items()
+    }
 
 
 def _clean(value: Any, target: models.Field[Any, Any]) -> Any:

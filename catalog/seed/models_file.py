@@ -82,7 +82,7 @@ def parse(path: Path) -> Seed:
 def _model(section: Section) -> WantedModel | None:
     section.only(MODEL_FIELDS)
     values = {**_defaults(LanguageModel, _MODEL_COLUMNS), "pricing": {}}
-    given = fields.columns(section, _MODEL_COLUMNS, LanguageModel) | fields.pricing(section, LanguageModel)
+    given = fields.columns(section, _MODEL_COLUMNS, LanguageModel) | fields.pricing(section)
     for name in ("id", "name"):
         if not section.given(name):
             section.complain("is missing", name)
@@ -128,7 +128,7 @@ def _adapters(section: Section, model: WantedModel, kinds: Kinds) -> list[Wanted
         values, weight, address, key = inherited, 1.0, base_url, api_key
         if route is not section:
             route.only(ROUTE_FIELDS)
-            values = inherited | fields.columns(route, _ROUTE_COLUMNS, Adapter) | fields.pricing(route, Adapter)
+            values = inherited | fields.columns(route, _ROUTE_COLUMNS, Adapter) | fields.pricing(route)
             _check_lengths(route, values["context_length"] or model.values["context_length"], values["max_output_length"])
             weight = _weight(route)
             address, key = fields.base_url(route) or base_url, fields.secret(route, "api_key") or api_key

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from openrouter.components import ModelsListResponse
 
-from catalog import cards
+from catalog import cards, prices
 from catalog.models import LanguageModel
+from catalog.prices import Prices
 
 
 def model(**fields):
@@ -25,7 +26,7 @@ def listed(*built):
 
 
 def test_a_bare_model_satisfies_the_sdk():
-    built = cards.card(model(), {})
+    built = cards.card(model(), Prices())
 
     assert listed(built).data[0].id == "acme/falcon-2"
     assert built["object"] == "model"
@@ -51,7 +52,7 @@ def test_a_full_model_satisfies_the_sdk():
             default_parameters={"temperature": 0.7},
             reasoning={"default_enabled": True, "supported_efforts": ["high", "low"]},
         ),
-        {"prompt": Decimal("0.0000005"), "completion": Decimal("0.0000015"), "input_cache_read": Decimal("5E-8")},
+        Prices.parse({"prompt": "0.0000005", "completion": "0.0000015", "input_cache_read": "5E-8"}),
     )
 
     entry = listed(built).data[0]
@@ -65,7 +66,7 @@ def test_a_full_model_satisfies_the_sdk():
 
 @pytest.mark.parametrize("name", ["hugging_face_id", "knowledge_cutoff", "expiration_date", "reasoning"])
 def test_what_is_optional_and_unknown_is_left_out_rather_than_null(name):
-    assert name not in cards.card(model(), {})
+    assert name not in cards.card(model(), Prices())
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_what_is_optional_and_unknown_is_left_out_rather_than_null(name):
     [("5E-7", "0.0000005"), ("0.0000025000", "0.0000025"), ("0", "0"), ("0E-9", "0"), ("35", "35"), ("10", "10")],
 )
 def test_prices_are_plain_decimals(amount, text):
-    assert cards.plain(Decimal(amount)) == text
+    assert prices.plain(Decimal(amount)) == text
 
 
 def test_a_model_that_lists_no_parameters_takes_the_usual_ones():

@@ -4,7 +4,6 @@ import pytest
 
 from catalog import environment, loader
 from catalog.entries import DialectName
-from catalog.models import Adapter
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -40,14 +39,14 @@ def test_an_adapter_may_differ_from_its_model():
     model = factories.language_model(
         "acme/falcon", context_length=9000, pricing={"prompt": "0.000001"}, supports_tools=True
     )
-    factories.adapter(
+    row = factories.adapter(
         model,
         context_length=500,
         max_output_length=50,
         quantization="fp8",
-        pricing={"prompt": "0.000002"},
         supported_parameters=["seed"],
     )
+    factories.adapter_price(row, pricing={"prompt": "0.000002"})
 
     adapter = only_adapter(load())
 
@@ -178,8 +177,7 @@ def test_a_native_dialect_and_quirks_are_carried_over():
 
 @pytest.mark.parametrize("pricing", [["0.1"], {"prompt": "cheap"}, {"prompt": "NaN"}, {"prompt": "-1"}])
 def test_prices_that_cannot_be_read_are_not_served_free(pricing):
-    adapter = factories.adapter()
-    Adapter.objects.filter(pk=adapter.pk).update(pricing=pricing)
+    factories.adapter_price(pricing=pricing)
 
     assert "pricing" in (only_adapter(load()).unconfigured or "")
 
@@ -188,5 +186,5 @@ def test_the_number_of_queries_does_not_grow(django_assert_num_queries):
     for _ in range(3):
         factories.adapter(factories.language_model(aliases=(f"alias-{_}",)))
 
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         assert len(load().models) == 3

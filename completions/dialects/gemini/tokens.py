@@ -24,14 +24,20 @@ def usage(reported: Mapping[str, Any] | None, web_searches: int = 0) -> Usage | 
         # Left out of early chunks and of some image answers, while the total already counts it (observed 2026).
         answer = max(0, _count(reported, "totalTokenCount") - prompt - tools - thoughts)
     audio_in = _of("AUDIO", reported, "promptTokensDetails") + _of("AUDIO", reported, "toolUsePromptTokensDetails")
-    audio_in = max(0, audio_in - _of("AUDIO", reported, "cacheTokensDetails"))
-    audio_in = min(audio_in, max(0, prompt + tools - cached))
+    cached = min(cached, prompt + tools)
+    cached_audio = min(cached, _of("AUDIO", reported, "cacheTokensDetails"))
+    audio_in = min(max(0, audio_in - cached_audio), prompt + tools - cached)
+    image_in = _of("IMAGE", reported, "promptTokensDetails") + _of("IMAGE", reported, "toolUsePromptTokensDetails")
+    image_in = max(0, image_in - _of("IMAGE", reported, "cacheTokensDetails"))
+    image_in = min(image_in, prompt + tools - cached - audio_in)
     audio_out = min(answer, _of("AUDIO", reported, "candidatesTokensDetails"))
     image_out = min(answer - audio_out, _of("IMAGE", reported, "candidatesTokensDetails"))
     return Usage(
-        prompt_uncached=max(0, prompt + tools - cached - audio_in),
-        cache_read=cached,
+        prompt_uncached=prompt + tools - cached - audio_in - image_in,
+        cache_read=cached - cached_audio,
+        cache_read_audio=cached_audio,
         prompt_audio=audio_in,
+        prompt_image=image_in,
         completion_text=answer - audio_out - image_out,
         reasoning=thoughts,
         completion_audio=audio_out,
