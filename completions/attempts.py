@@ -1,19 +1,27 @@
-"""Calling the candidates of a plan, one after the other, until one answers: the falling back, and what it remembers."""
+"""Calling the candidates of a plan until one answers: falling back, trying again, hedging, and going on with a broken answer.
+
+The order is decided in `completions.course`; this module makes the calls and tells the exchange and the health of each.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
 
 from accounting.record import Attempt
-from completions import relay, streams
+from completions import relay, resume, streams
+from completions.course import Course
 from completions.dialects.base import JSON, Completion
 from completions.exchange import Exchange
+from completions.resume import Replay, Said
 from completions.streams import OpenStream, until
 from completions.upstream import MAX_ERROR_BYTES, Answer, Endpoint, Upstream
-from gateway_project.errors import InternalError, InvalidRequest, ProviderError, ProviderUnavailable
+from gateway_project.errors import GatewayError, InvalidRequest, NoCandidates, ProviderError, ProviderUnavailable
 from routingapp.health import Health
 from routingapp.plan import Candidate, Plan
 
@@ -30,55 +38,150 @@ class Attempts:
 
     upstream: Upstream
     health: Health
+    dice: random.Random = field(default_factory=random.Random)
 
     async def answer(self, exchange: Exchange, plan: Plan) -> tuple[Candidate, Completion]:
         """The first whole answer, and who gave it. Raises the last candidate's error when none answers."""
-        return await self._first(exchange, plan, self._complete)
+        candidate, attempt, completion = await self._first(exchange, plan, self._complete)
+        exchange.answered_by(candidate, attempt)
+        return candidate, completion
 
     async def open(self, exchange: Exchange, plan: Plan) -> OpenStream:
         """The first stream that says something. Raises the last candidate's error when none does."""
-        _, opened = await self._first(exchange, plan, self._stream)
+        patience = self._hedge_after_s(plan)
+        if patience is None:
+            _, _, opened = await self._first(exchange, plan, self._stream)
+        else:
+            opened = await self._hedged(exchange, plan, patience)
+        exchange.answered_by(opened.candidate, opened.attempt)
         return opened
 
-    async def _first(self, exchange: Exchange, plan: Plan, call: Call[Result]) -> tuple[Candidate, Result]:
-        waiting, tries_left = list(plan.candidates), plan.policy.max_attempts
-        previous: list[JSON] = []
-        while waiting:
-            candidate, tries_left = waiting.pop(0), tries_left - 1
-            attempt = exchange.attempt(candidate)
-            self.health.started(candidate.adapter.id, time.monotonic())
-            try:
-                return candidate, await call(exchange, candidate, attempt)
-            except (ProviderError, InvalidRequest) as error:
-                exchange.attempt_failed(attempt, error)
-                self.failed(candidate, error)
-                waiting = [other for other in waiting if _may_try(error, candidate, other)]
-                is_late = time.monotonic() - exchange.started > plan.policy.deadline_s
-                if not waiting or not tries_left or is_late:
-                    if previous:
-                        error.metadata["previous_errors"] = previous
-                    raise
-                name = candidate.adapter.provider.name
-                previous.append({"provider": name, "code": error.status, "status": attempt.status})
-            except BaseException:
-                self.health.released(candidate.adapter.id)
-                raise
-        # planner.build raises before this can be.
-        raise InternalError("A plan without candidates reached the pipeline")
+    async def reopen(self, exchange: Exchange, plan: Plan, broken: OpenStream, said: Said) -> OpenStream | None:
+        """Another stream that goes on where `broken` ended, None where nobody can.
 
-    def failed(self, candidate: Candidate, error: ProviderError | InvalidRequest) -> None:
-        """Tell `health` of the failure and the error of its provider. What a dialect cannot say is nobody's fault."""
+        Only adapters of the same model are asked, the broken one last; each tries the policy still allows is spent.
+        """
+        candidates = [other for other in plan.candidates if other.model.id == broken.candidate.model.id]
+        candidates.sort(key=lambda candidate: candidate.adapter.id == broken.candidate.adapter.id)
+        tries_left = plan.policy.max_attempts - len(exchange.record.attempts)
+        for candidate in candidates[: max(0, tries_left)]:
+            if self.health.is_open(candidate.adapter.id, time.monotonic()):
+                continue
+            chat = resume.continuation(exchange.chat, said, candidate.adapter.provider.quirks.continuation)
+            replay = None if chat else Replay(said)
+            try:
+                _, opened = await self._try(exchange, candidate, partial(self._stream, chat=chat, replay=replay))
+            except (ProviderError, InvalidRequest):
+                continue
+            exchange.answered_by(opened.candidate, opened.attempt)
+            return opened
+        return None
+
+    def failed(self, exchange: Exchange, candidate: Candidate, error: GatewayError) -> None:
+        """Tell `health` of a failure, once per adapter and request. What is not the provider's error is nobody's fault."""
+        adapter_id = candidate.adapter.id
         if isinstance(error, ProviderError):
             error.metadata["provider_name"] = candidate.adapter.provider.name
             error.metadata["is_byok"] = False
-            self.health.failed(candidate.adapter.id, time.monotonic(), error)
-        else:
+            if adapter_id not in exchange.faulted:
+                exchange.faulted.add(adapter_id)
+                self.health.failed(adapter_id, time.monotonic(), error)
+                return
+        self.health.released(adapter_id)
+
+    # --- one after the other ------------------------------------------------------------------------------------------
+
+    async def _first(self, exchange: Exchange, plan: Plan, call: Call[Result]) -> tuple[Candidate, Attempt, Result]:
+        course = Course.of(plan, exchange.started + plan.policy.deadline_s)
+        previous: list[JSON] = []
+        last: ProviderError | InvalidRequest | None = None
+        while (candidate := course.take()) is not None:
+            now = time.monotonic()
+            if self.health.is_open(candidate.adapter.id, now):
+                continue  # Paused since the plan was made, or another request is probing it.
+            try:
+                attempt, result = await self._try(exchange, candidate, call)
+                return candidate, attempt, result
+            except (ProviderError, InvalidRequest) as error:
+                last = error
+                took_s = time.monotonic() - now
+                delay_s = course.after(candidate, error, took_s=took_s, now=time.monotonic(), dice=self.dice)
+                if delay_s is None:
+                    break
+                name = candidate.adapter.provider.name
+                status = error.upstream_status if isinstance(error, ProviderError) else None
+                previous.append({"provider": name, "code": error.status, "status": status})
+                if delay_s:
+                    # The loop's timers count whole milliseconds and may ring early, when the adapter is still paused.
+                    await asyncio.sleep(delay_s + 0.01)
+        if last is None:
+            raise NoCandidates(
+                "Every adapter of this model was paused a moment ago; try again.", headers={"Retry-After": "1"}
+            )
+        if previous:
+            last.metadata["previous_errors"] = previous
+        raise last
+
+    async def _try(self, exchange: Exchange, candidate: Candidate, call: Call[Result]) -> tuple[Attempt, Result]:
+        """One attempt with its bookkeeping. Until its first content is there, it ends in `failed` or `released`."""
+        attempt = exchange.attempt(candidate)
+        self.health.started(candidate.adapter.id, time.monotonic())
+        try:
+            result = await call(exchange, candidate, attempt)
+        except (ProviderError, InvalidRequest) as error:
+            exchange.attempt_failed(attempt, error)
+            self.failed(exchange, candidate, error)
+            raise
+        except BaseException:
+            exchange.attempt_abandoned(attempt)
             self.health.released(candidate.adapter.id)
+            raise
+        self.health.answered(candidate.adapter.id, time.monotonic())
+        return attempt, result
+
+    # --- two at once --------------------------------------------------------------------------------------------------
+
+    def _hedge_after_s(self, plan: Plan) -> float | None:
+        """How long the first candidate may be silent before a second is asked as well, None where none is to be."""
+        if not plan.policy.hedges or len(plan.candidates) < 2:
+            return None
+        ttft = self.health.measured(plan.candidates[0].adapter.id, time.monotonic()).ttft_s
+        return ttft.p95 if ttft else None
+
+    async def _hedged(self, exchange: Exchange, plan: Plan, patience: float) -> OpenStream:
+        """The first of two streams to say something. The other is given up, and stays on the record as an attempt."""
+        first, second, *others = plan.candidates
+        leading = asyncio.ensure_future(self._lead(exchange, replace(plan, candidates=(first, *others))))
+        racing = [leading]
+        winner: OpenStream | None = None
+        try:
+            await asyncio.wait(racing, timeout=patience)
+            if not leading.done() or leading.exception() is not None:
+                racing.append(asyncio.ensure_future(self._chase(exchange, second)))
+                await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
+            ready = [task for task in racing if task.done() and task.exception() is None]
+            if not ready:
+                # Both have failed, or one has and the other is on its way.
+                await asyncio.wait(racing)
+                ready = [task for task in racing if task.exception() is None]
+            winner = (ready or racing)[0].result()
+            return winner
+        finally:
+            for task in racing:
+                await _end(task, winner)
+
+    async def _lead(self, exchange: Exchange, plan: Plan) -> OpenStream:
+        return (await self._first(exchange, plan, self._stream))[2]
+
+    async def _chase(self, exchange: Exchange, candidate: Candidate) -> OpenStream:
+        return (await self._try(exchange, candidate, self._stream))[1]
+
+    # --- one call -----------------------------------------------------------------------------------------------------
 
     async def _complete(self, exchange: Exchange, candidate: Candidate, attempt: Attempt) -> Completion:
         endpoint = exchange.snapshot.endpoints[candidate.adapter.id]
-        deadline = time.monotonic() + self._patience(exchange, candidate, stream=False)
-        answer = await self._send(exchange, endpoint, deadline, stream=False)
+        deadline = time.monotonic() + self._patience(exchange, candidate, candidate.adapter.provider.total_timeout_s)
+        answer = await self._send(endpoint, exchange.chat, deadline, stream=False)
         try:
             body = await answer.read_all(until(deadline))
         finally:
@@ -88,21 +191,34 @@ class Attempts:
             raise ProviderUnavailable("Provider sent an empty answer", upstream_status=answer.status)
         return completion
 
-    async def _stream(self, exchange: Exchange, candidate: Candidate, attempt: Attempt) -> OpenStream:
+    async def _stream(
+        self,
+        exchange: Exchange,
+        candidate: Candidate,
+        attempt: Attempt,
+        *,
+        chat: Mapping[str, Any] | None = None,
+        replay: Replay | None = None,
+    ) -> OpenStream:
+        """A stream with its first content. `chat` replaces the request, and `replay` filters, where an answer is resumed."""
         endpoint = exchange.snapshot.endpoints[candidate.adapter.id]
-        deadline = time.monotonic() + self._patience(exchange, candidate, stream=True)
-        answer = await self._send(exchange, endpoint, deadline, stream=True)
+        patience = candidate.adapter.provider.first_byte_timeout_s
+        if exchange.answering is None:
+            patience = self._patience(exchange, candidate, patience)
+        deadline = time.monotonic() + patience
+        answer = await self._send(endpoint, chat or exchange.chat, deadline, stream=True)
+        opened = OpenStream(candidate, attempt, answer, endpoint.dialect.decoder(candidate.adapter), [], replay)
         try:
-            opened = await streams.first_content(candidate, endpoint, answer, deadline)
+            await streams.first_content(opened, endpoint, deadline)
         except BaseException:
             await answer.aclose()
             raise
         exchange.said_first(attempt)
         return opened
 
-    async def _send(self, exchange: Exchange, endpoint: Endpoint, deadline: float, *, stream: bool) -> Answer:
+    async def _send(self, endpoint: Endpoint, chat: Mapping[str, Any], deadline: float, *, stream: bool) -> Answer:
         """The head of a good answer. Raises the error that a bad one stands for."""
-        request = endpoint.dialect.encode(exchange.chat, endpoint.adapter, stream=stream)
+        request = endpoint.dialect.encode(chat, endpoint.adapter, stream=stream)
         answer = await self.upstream.send(endpoint, request, stream=stream, within_s=until(deadline))
         if answer.status < 300:
             return answer
@@ -112,23 +228,21 @@ class Attempts:
             await answer.aclose()
         raise endpoint.dialect.error(answer.status, answer.headers, body)
 
-    def _patience(self, exchange: Exchange, candidate: Candidate, *, stream: bool) -> float:
+    def _patience(self, exchange: Exchange, candidate: Candidate, timeout_s: float) -> float:
         """Seconds for this attempt: its provider's timeout, and never past the policy's deadline for all attempts.
 
         A whole answer sends no byte before it is complete, so only a stream can be told to be silent by its first byte.
         """
-        provider = candidate.adapter.provider
-        own = provider.first_byte_timeout_s if stream else provider.total_timeout_s
         left = candidate.policy.deadline_s - (time.monotonic() - exchange.started)
-        return max(0.05, min(own, left))
+        return max(0.05, min(timeout_s, left))
 
 
-def _may_try(error: ProviderError | InvalidRequest, failed: Candidate, following: Candidate) -> bool:
-    """Whether `following` may be asked after `failed` refused or broke.
-
-    Another model may always (openrouter.md 4.5). Another adapter of the same model only where the request itself was not
-    at fault, or was one that just this dialect cannot say.
-    """
-    if following.model.id != failed.model.id or isinstance(error, InvalidRequest):
-        return True
-    return error.try_next
+async def _end(task: asyncio.Future[OpenStream], winner: OpenStream | None) -> None:
+    """End a task that has raced for a stream, and its stream unless that is the winner."""
+    task.cancel()
+    try:
+        opened = await task
+    except (asyncio.CancelledError, GatewayError):
+        return
+    if opened is not winner:
+        await opened.answer.aclose()

@@ -16,16 +16,17 @@ from typing import Any
 
 import orjson
 
-from accounting import ledger
+from accounting import ledger, pricing
 from accounting.credentials import KeyEntry
 from accounting.pricing import Cost
 from accounting.record import Attempt, Record
-from accounting.usage import Usage
+from accounting.usage import CHARACTERS_PER_TOKEN, Usage
+from catalog.prices import Prices, written
 from completions import schemas
 from completions.relay import Identity, Tally
 from completions.snapshot import Snapshot
-from gateway_project.errors import GatewayError, LedgerUnavailable, ProviderError
-from routingapp import preferences
+from gateway_project.errors import GatewayError, LedgerUnavailable, ProviderAuthFailed, ProviderError
+from routingapp import preferences, stickiness
 from routingapp.plan import Ask, Candidate, Plan
 
 log = logging.getLogger("gateway.completions")
@@ -57,7 +58,11 @@ class ClientHeaders:
 
 @dataclass(slots=True)
 class Exchange:
-    """The state of one request. `started` is monotonic seconds; the record's times are measured from it."""
+    """The state of one request. `started` is monotonic seconds; the record's times are measured from it.
+
+    `conversation` names the conversation for stickiness; `answering` is the attempt whose answer the caller gets; `usage` and
+    `charged` are what all attempts together consumed; `faulted` are the adapters whose fault has been counted.
+    """
 
     record: Record
     key: KeyEntry
@@ -66,6 +71,12 @@ class Exchange:
     ask: Ask | None = None
     prompt_characters: int = 0
     keeps_content: bool = False
+    conversation: tuple[int | None, str, str] | None = None
+    plan: Plan | None = None
+    answering: Attempt | None = None
+    usage: Usage = field(default_factory=Usage)
+    charged: Cost = field(default_factory=Cost)
+    faulted: set[int] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -102,6 +113,9 @@ class Exchange:
         record.metadata = request.metadata
         self.prompt_characters, modalities = schemas.measure(chat["messages"])
         self._keep_content(log_content)
+        header, cache_key = self.record.session_id, request.prompt_cache_key
+        session = stickiness.key_of(request.session_id, header, cache_key, chat["messages"])
+        self.conversation = (self.key.id, names[0], session) if session else None
         self.ask = Ask(
             models=names,
             preferences=preferences.parse(request.provider),
@@ -128,6 +142,12 @@ class Exchange:
     def hides_reasoning(self) -> bool:
         return bool((self.chat.get("reasoning") or {}).get("exclude"))
 
+    @property
+    def is_worth_pinning(self) -> bool:
+        """A session that the caller named is pinned at once, any other conversation when a cache was used (openrouter.md 8.5)."""
+        named = self.conversation is not None and not self.conversation[2].startswith(stickiness.OPENING)
+        return named or bool(self.usage.cached_tokens or self.usage.cache_write or self.usage.cache_write_1h)
+
     def elapsed_ms(self) -> int:
         return int((time.monotonic() - self.started) * 1000)
 
@@ -141,60 +161,93 @@ class Exchange:
 
     def planned(self, plan: Plan) -> None:
         """Keep why each adapter was or was not a candidate, where that is not plain from the attempts alone."""
+        self.plan = plan
         if plan.exclusions or len(plan.candidates) > 1:
             self.record.plan = plan.describe()
 
     def attempt(self, candidate: Candidate) -> Attempt:
-        """Begin the next attempt: from now on the record speaks of this candidate."""
+        """Begin an attempt: the record speaks of this candidate until another begins or one has answered."""
         adapter = candidate.adapter
-        record = self.record
-        record.model_id = candidate.model.id
-        record.provider = adapter.provider.slug
-        record.adapter_id = adapter.id
-        record.upstream_model = adapter.upstream_model
         attempt = Attempt(
             adapter_id=adapter.id,
             provider=adapter.provider.slug,
             upstream_model=adapter.upstream_model,
             started_ms=self.elapsed_ms(),
         )
-        record.attempts.append(attempt)
+        self.record.attempts.append(attempt)
+        if self.answering is None:
+            self._speak_of(candidate)
         return attempt
+
+    def answered_by(self, candidate: Candidate, attempt: Attempt) -> None:
+        """From now on the caller gets this attempt's answer."""
+        self.answering = attempt
+        self._speak_of(candidate)
+
+    def _speak_of(self, candidate: Candidate) -> None:
+        adapter, record = candidate.adapter, self.record
+        record.model_id = candidate.model.id
+        record.provider = adapter.provider.slug
+        record.adapter_id = adapter.id
+        record.upstream_model = adapter.upstream_model
 
     def attempt_failed(self, attempt: Attempt, error: GatewayError) -> None:
         attempt.latency_ms = self.elapsed_ms() - attempt.started_ms
         attempt.status = error.upstream_status if isinstance(error, ProviderError) else error.status
-        attempt.error_type = error.error_type
+        attempt.error_type = "authentication" if isinstance(error, ProviderAuthFailed) else error.error_type
         attempt.error = error.message[:500]
 
+    def attempt_abandoned(self, attempt: Attempt) -> None:
+        """The attempt was ended by us: its race is lost, or its client has left."""
+        attempt.latency_ms = self.elapsed_ms() - attempt.started_ms
+        attempt.error = "given up by the gateway"
+        attempt.prompt_tokens = attempt.prompt_tokens or self.prompt_characters // CHARACTERS_PER_TOKEN
+
     def said_first(self, attempt: Attempt) -> None:
-        """The first content of a stream has arrived."""
-        self.record.ttft_ms = self.elapsed_ms()
-        attempt.ttft_ms = self.record.ttft_ms - attempt.started_ms
+        """The first content of an attempt's stream has arrived."""
+        elapsed_ms = self.elapsed_ms()
+        attempt.ttft_ms = elapsed_ms - attempt.started_ms
+        if self.record.ttft_ms is None:
+            self.record.ttft_ms = elapsed_ms
+
+    def prices_of(self, candidate: Candidate) -> Prices:
+        """What the candidate costs a request that arrived when this one did."""
+        return candidate.adapter.prices_at(self.record.timestamp)
 
     def consumed(self, candidate: Candidate, tally: Tally, usage: Usage, charged: Cost) -> None:
-        """Write down what the present attempt used and cost: on success, and for what had gone by when it ended early."""
-        record, attempt = self.record, self.record.attempts[-1]
+        """Add what the answering attempt used and cost: on success, and for what had gone by when it ended early."""
+        attempt, record = self.answering, self.record
+        assert attempt is not None
+        attempt.prompt_tokens, attempt.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        attempt.cost_usd = format(charged.total, "f")
+        record.upstream_id = attempt.upstream_id = tally.upstream_id
+        record.finish_reason, record.native_finish_reason = tally.finish_reason, tally.native_finish_reason
+        record.prices = written(self.prices_of(candidate).of(usage.prompt_tokens)) or None
+        attempt.usage = None if pricing.is_free(usage, tally.finish_reason) else usage.classes()
+        if self.keeps_content and tally.text is not None:
+            record.response = "".join(tally.text)
+        # Only an answer that was resumed has been consumed twice; adding costs what a whole request may not.
+        is_first = not self.usage.total_tokens
+        self.usage = usage if is_first else self.usage + usage
+        self.charged = charged if is_first else self.charged + charged
+        self._total(self.usage, self.charged)
+
+    def _total(self, usage: Usage, charged: Cost) -> None:
+        record = self.record
         record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         record.total_tokens = usage.total_tokens
         record.reasoning_tokens = usage.reasoning
-        record.cache_read_tokens = usage.cache_read
+        record.cache_read_tokens = usage.cached_tokens
         record.cache_write_tokens = usage.cache_write + usage.cache_write_1h
-        record.audio_tokens = usage.prompt_audio + usage.completion_audio
+        record.audio_tokens = usage.prompt_audio + usage.cache_read_audio + usage.completion_audio
         record.image_tokens = usage.completion_image
         record.is_estimated = usage.is_estimated
         record.cost_usd = format(charged.total, "f")
-        record.prices = {key: format(price, "f") for key, price in candidate.adapter.prices.known.items()} or None
-        record.finish_reason, record.native_finish_reason = tally.finish_reason, tally.native_finish_reason
-        record.upstream_id = attempt.upstream_id = tally.upstream_id
-        if self.keeps_content and tally.text is not None:
-            record.response = "".join(tally.text)
-        attempt.prompt_tokens, attempt.completion_tokens = usage.prompt_tokens, usage.completion_tokens
-        attempt.cost_usd = record.cost_usd
 
     def succeeded(self) -> None:
         """Make the record of an answered request durable. Raises `LedgerUnavailable`: then it must not be answered."""
-        attempt = self.record.attempts[-1]
+        attempt = self.answering
+        assert attempt is not None
         attempt.status = 200
         attempt.latency_ms = self.elapsed_ms() - attempt.started_ms
         self.record.status_code = 200
@@ -212,9 +265,8 @@ class Exchange:
         self.record.is_cancelled = True
         self.record.status_code = CLIENT_CLOSED_REQUEST
         self.record.error = "The client closed the request"
-        if self.record.attempts and not self.record.attempts[-1].latency_ms:
-            attempt = self.record.attempts[-1]
-            attempt.latency_ms = self.elapsed_ms() - attempt.started_ms
+        if self.answering is not None:
+            self.attempt_abandoned(self.answering)
         self._settle_quietly()
 
     def _settle(self) -> None:

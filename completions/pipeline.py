@@ -11,21 +11,23 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field, replace
 
 from accounting import ledger
 from completions import relay, sse, streams
 from completions.attempts import Attempts
-from completions.dialects.base import JSON, Completion
+from completions.dialects.base import JSON, Chunk, Completion
 from completions.exchange import Exchange
 from completions.relay import Identity, StreamRelay, Tally
+from completions.resume import Said
 from completions.streams import OpenStream
 from completions.upstream import Upstream
 from gateway_project.errors import GatewayError, InternalError, NotServing, ProviderError
 from routingapp import plan as planner
 from routingapp.health import Health
 from routingapp.plan import Candidate, Plan
+from routingapp.stickiness import Stickiness
 
 log = logging.getLogger("gateway.completions")
 
@@ -37,12 +39,13 @@ class Pipeline:
     upstream: Upstream
     health: Health
     keepalive_s: float
+    stickiness: Stickiness = field(default_factory=Stickiness)
     dice: random.Random = field(default_factory=random.Random)
     is_stopping: bool = False
     _attempts: Attempts = field(init=False)
 
     def __post_init__(self) -> None:
-        self._attempts = Attempts(self.upstream, self.health)
+        self._attempts = Attempts(self.upstream, self.health, self.dice)
 
     # --- whole answers ------------------------------------------------------------------------------------------------
 
@@ -64,7 +67,7 @@ class Pipeline:
         """Relay and settle, in this order: the body is ready before its record is durable, and is sent after."""
         tally = relay.tally_of(completion, keep_text=exchange.keeps_content)
         usage = tally.settle(exchange.prompt_characters)
-        charged = relay.charge(usage, candidate.adapter.prices, tally.finish_reason)
+        charged = relay.charge(usage, exchange.prices_of(candidate), tally.finish_reason)
         if exchange.hides_reasoning:
             relay.without_reasoning(completion)
         body = relay.body(completion, exchange.identity(candidate), usage, charged)
@@ -85,88 +88,121 @@ class Pipeline:
             if opening.done():
                 opening.result()
         except asyncio.CancelledError as cancelled:
-            await streams.abandon(opening)
+            await self._abandon(opening)
             raise self._cut_off(exchange) from cancelled
         except GatewayError as error:
             exchange.failed(error)
             raise
         except Exception as error:
             raise self._internal(exchange, error) from error
-        return EventSource(exchange, opening, self._events(exchange, opening))
+        return EventSource(self, exchange, opening)
 
     async def _open(self, exchange: Exchange) -> OpenStream:
         return await self._attempts.open(exchange, self._plan(exchange))
 
-    async def _events(self, exchange: Exchange, opening: asyncio.Future[OpenStream]) -> AsyncGenerator[bytes, None]:
+    async def events(self, exchange: Exchange, opening: asyncio.Future[OpenStream]) -> AsyncGenerator[bytes, None]:
         """The bytes of an event stream, to `[DONE]`. Closing the generator ends the upstream's call and settles."""
-        opened: OpenStream | None = None
-        relaying: StreamRelay | None = None
+        live: LiveStream | None = None
         try:
             if not opening.done():
                 yield sse.COMMENT
-            opened = await opening
-            relaying = StreamRelay(
-                exchange.identity(opened.candidate),
-                Tally(text=[] if exchange.keeps_content else None),
-                hide_reasoning=exchange.hides_reasoning,
-            )
-            if first := relaying.events(opened.held):
-                yield first
-            async for chunks in streams.remaining(opened):
-                if events := relaying.events(chunks):
+            live = LiveStream.begin(exchange, await opening)
+            async for chunks in self._chunks(exchange, live):
+                if events := live.relaying.events(chunks):
                     yield events
-            yield self._finish(exchange, opened.candidate, relaying)
+            yield self._finish(exchange, live)
         except GatewayError as error:
-            yield self._break_off(exchange, opened, relaying, error)
+            yield self._break_off(exchange, live, error)
         except asyncio.CancelledError:
             if not self.is_stopping:
-                self._client_gone(exchange, opened, relaying)
+                self._client_gone(exchange, live)
                 raise
-            yield self._break_off(exchange, opened, relaying, _shutting_down())
+            yield self._break_off(exchange, live, _shutting_down())
             raise
         except GeneratorExit:
-            self._client_gone(exchange, opened, relaying)
+            self._client_gone(exchange, live)
             raise
         except Exception as error:  # noqa: BLE001  a bug of ours must still end the stream honestly
-            yield self._break_off(exchange, opened, relaying, self._internal(exchange, error, settle=False))
+            yield self._break_off(exchange, live, self._internal(exchange, error, settle=False))
         finally:
-            await (streams.abandon(opening) if opened is None else opened.answer.aclose())
+            await (self._abandon(opening) if live is None else live.opened.answer.aclose())
 
-    def _finish(self, exchange: Exchange, candidate: Candidate, relaying: StreamRelay) -> bytes:
-        usage = relaying.tally.settle(exchange.prompt_characters)
-        charged = relay.charge(usage, candidate.adapter.prices, relaying.tally.finish_reason)
-        exchange.consumed(candidate, relaying.tally, usage, charged)
-        self._succeeded(exchange, candidate, usage.completion_tokens)
-        return relaying.finish(usage, charged)
+    async def _chunks(self, exchange: Exchange, live: LiveStream) -> AsyncIterator[list[Chunk]]:
+        """All chunks of the answer, over as many streams as it takes. Raises `ProviderError` if it cannot be completed."""
+        while True:
+            live.said.add(live.opened.held)
+            yield live.opened.held
+            try:
+                async for chunks in streams.remaining(live.opened):
+                    live.said.add(chunks)
+                    yield chunks
+                return
+            except ProviderError as error:
+                if not await self._resume(exchange, live, error):
+                    raise
 
-    def _break_off(
-        self, exchange: Exchange, opened: OpenStream | None, relaying: StreamRelay | None, error: GatewayError
-    ) -> bytes:
+    async def _resume(self, exchange: Exchange, live: LiveStream, error: ProviderError) -> bool:
+        """Go on with a broken answer on another stream, if its policy allows and somebody can."""
+        broken, plan = live.opened, exchange.plan
+        if plan is None or not error.try_next or not broken.candidate.policy.resumes or live.said.has_other:
+            return False
+        self._settle_attempt(exchange, live, error)
+        await broken.answer.aclose()
+        opened = await self._attempts.reopen(exchange, plan, broken, live.said)
+        if opened is None:
+            return False
+        live.go_on(exchange, opened)
+        return True
+
+    async def dismiss(self, exchange: Exchange, opening: asyncio.Future[OpenStream]) -> None:
+        """The client left before the first event could be sent."""
+        await self._abandon(opening)
+        exchange.cancelled()
+
+    def _finish(self, exchange: Exchange, live: LiveStream) -> bytes:
+        self._consumed(exchange, live)
+        self._succeeded(exchange, live.opened.candidate, exchange.usage.completion_tokens)
+        return live.relaying.finish(exchange.usage, exchange.charged)
+
+    def _break_off(self, exchange: Exchange, live: LiveStream | None, error: GatewayError) -> bytes:
         """The end of a stream that failed after its response had begun: recorded, then told as an event."""
         record = exchange.record
-        if opened is not None and relaying is not None:
-            self._consumed_so_far(exchange, opened, relaying)
-            if isinstance(error, ProviderError):
-                self._attempts.failed(opened.candidate, error)
-            else:
-                self.health.released(opened.candidate.adapter.id)
-            exchange.attempt_failed(record.attempts[-1], error)
+        if live is not None:
+            self._settle_attempt(exchange, live, error)
             record.finish_reason = "error"
         exchange.failed(error)
         identity = Identity(record.request_id, int(record.timestamp), record.model_id, record.provider)
-        return (relaying or StreamRelay(identity)).error(error)
+        return (live.relaying if live else StreamRelay(identity)).error(error)
 
-    def _client_gone(self, exchange: Exchange, opened: OpenStream | None, relaying: StreamRelay | None) -> None:
-        if opened is not None:
-            self.health.released(opened.candidate.adapter.id)
-            if relaying is not None:
-                self._consumed_so_far(exchange, opened, relaying)
+    def _settle_attempt(self, exchange: Exchange, live: LiveStream, error: GatewayError) -> None:
+        """Write down, once, that the answering attempt failed with `error`, and what it had consumed."""
+        if live.is_settled:
+            return
+        live.is_settled = True
+        self._consumed(exchange, live)
+        exchange.attempt_failed(live.opened.attempt, error)
+        self._attempts.failed(exchange, live.opened.candidate, error)
+
+    def _client_gone(self, exchange: Exchange, live: LiveStream | None) -> None:
+        if live is not None and not live.is_settled:
+            self.health.released(live.opened.candidate.adapter.id)
+            self._consumed(exchange, live)
         exchange.cancelled()
 
-    def _consumed_so_far(self, exchange: Exchange, opened: OpenStream, relaying: StreamRelay) -> None:
-        usage = relaying.tally.settle(exchange.prompt_characters)
-        charged = relay.charge(usage, opened.candidate.adapter.prices, relaying.tally.finish_reason)
-        exchange.consumed(opened.candidate, relaying.tally, usage, charged)
+    def _consumed(self, exchange: Exchange, live: LiveStream) -> None:
+        tally, candidate = live.relaying.tally, live.opened.candidate
+        usage = tally.settle(exchange.prompt_characters)
+        exchange.consumed(candidate, tally, usage, relay.charge(usage, exchange.prices_of(candidate), tally.finish_reason))
+
+    async def _abandon(self, opening: asyncio.Future[OpenStream]) -> None:
+        """End the opening of a stream nobody waits for any more, and the stream if it is open."""
+        opening.cancel()
+        try:
+            opened = await opening
+        except (asyncio.CancelledError, GatewayError):
+            return
+        self.health.released(opened.candidate.adapter.id)
+        await opened.answer.aclose()
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
@@ -174,9 +210,10 @@ class Pipeline:
         ledger.check_writable()
         assert exchange.ask is not None
         snapshot = exchange.snapshot
-        plan = planner.build(
-            exchange.ask, snapshot.catalogue, snapshot.routing, self.health, now=time.monotonic(), dice=self.dice
-        )
+        now = time.monotonic()
+        pinned = self.stickiness.get(exchange.conversation, now) if exchange.conversation else None
+        ask = replace(exchange.ask, sticky_adapter_id=pinned) if pinned else exchange.ask
+        plan = planner.build(ask, snapshot.catalogue, snapshot.routing, self.health, now=now, dice=self.dice)
         exchange.planned(plan)
         return plan
 
@@ -185,10 +222,12 @@ class Pipeline:
             exchange.succeeded()
         finally:
             # The provider did answer, whether or not the ledger can say so.
-            attempt = exchange.record.attempts[-1]
+            now, attempt = time.monotonic(), exchange.answering
+            assert attempt is not None
             ttft_s = attempt.ttft_ms / 1000 if attempt.ttft_ms is not None else None
-            latency_s = attempt.latency_ms / 1000
-            self.health.succeeded(candidate.adapter.id, time.monotonic(), ttft_s, latency_s, completion_tokens)
+            self.health.succeeded(candidate.adapter.id, now, ttft_s, attempt.latency_ms / 1000, completion_tokens)
+            if exchange.conversation is not None and exchange.is_worth_pinning:
+                self.stickiness.put(exchange.conversation, candidate.adapter, now)
 
     def _cut_off(self, exchange: Exchange) -> BaseException:
         """What ends a request that was cancelled before its response began: the client's leaving or our shutdown."""
@@ -208,13 +247,33 @@ class Pipeline:
         return internal
 
 
+@dataclass(slots=True)
+class LiveStream:
+    """A stream on its way to the client. `is_settled`: the present attempt has failed, and that has been written down."""
+
+    opened: OpenStream
+    relaying: StreamRelay
+    said: Said = field(default_factory=Said)
+    is_settled: bool = False
+
+    @classmethod
+    def begin(cls, exchange: Exchange, opened: OpenStream) -> LiveStream:
+        text: list[str] | None = [] if exchange.keeps_content else None
+        identity = exchange.identity(opened.candidate)
+        return cls(opened, StreamRelay(identity, Tally(text=text), hide_reasoning=exchange.hides_reasoning))
+
+    def go_on(self, exchange: Exchange, opened: OpenStream) -> None:
+        """Another stream continues the answer: it has a tally of its own, as it is charged on its own."""
+        self.opened, self.is_settled = opened, False
+        self.relaying.go_on(exchange.identity(opened.candidate))
+
+
 class EventSource:
     """The events of one stream as an iterator that may be closed at any time, also before its first step."""
 
-    def __init__(
-        self, exchange: Exchange, opening: asyncio.Future[OpenStream], events: AsyncGenerator[bytes, None]
-    ) -> None:
-        self._exchange, self._opening, self._events = exchange, opening, events
+    def __init__(self, pipeline: Pipeline, exchange: Exchange, opening: asyncio.Future[OpenStream]) -> None:
+        self._pipeline, self._exchange, self._opening = pipeline, exchange, opening
+        self._events = pipeline.events(exchange, opening)
         self._has_begun = False
 
     def __aiter__(self) -> EventSource:
@@ -229,8 +288,7 @@ class EventSource:
         if not self._has_begun:
             # An async generator that was never started runs no `finally`.
             self._has_begun = True
-            await streams.abandon(self._opening)
-            self._exchange.cancelled()
+            await self._pipeline.dismiss(self._exchange, self._opening)
         await self._events.aclose()
 
 

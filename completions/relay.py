@@ -6,13 +6,12 @@ Owns the shape of bodies, chunks and error events (openrouter.md 2, 3 and 9.1): 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 import orjson
 
-from accounting.pricing import Cost, cost
+from accounting.pricing import Cost, cost, is_free
 from accounting.usage import Usage, estimate
-from catalog.entries import Prices
+from catalog.prices import Prices
 from completions import sse
 from completions.dialects.base import JSON, Chunk, Completion
 from gateway_project.errors import GatewayError
@@ -90,9 +89,9 @@ def usage_json(usage: Usage, charged: Cost) -> JSON:
         "cost": float(charged.total),
         "is_byok": False,
         "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read,
+            "cached_tokens": usage.cached_tokens,
             "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
-            "audio_tokens": usage.prompt_audio,
+            "audio_tokens": usage.prompt_audio + usage.cache_read_audio,
             "video_tokens": 0,
         },
         "cost_details": {
@@ -155,13 +154,13 @@ class StreamRelay:
     _last_choices: list[JSON] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self._head = {
-            "id": self.identity.id,
-            "object": "chat.completion.chunk",
-            "created": self.identity.created,
-            "model": self.identity.model,
-            "provider": self.identity.provider,
-        }
+        self._head = _head(self.identity)
+
+    def go_on(self, identity: Identity) -> None:
+        """The answer is continued by somebody else, whose share is tallied separately."""
+        self.identity, self._head = identity, _head(identity)
+        self.tally = Tally(text=self.tally.text)
+        self._last_choices = []
 
     def events(self, chunks: list[Chunk]) -> bytes:
         """The events for `chunks`, ready to be sent."""
@@ -216,11 +215,19 @@ class StreamRelay:
         return sse.event(orjson.dumps(chunk, default=str)) + sse.DONE
 
 
+def _head(identity: Identity) -> JSON:
+    return {
+        "id": identity.id,
+        "object": "chat.completion.chunk",
+        "created": identity.created,
+        "model": identity.model,
+        "provider": identity.provider,
+    }
+
+
 def charge(usage: Usage, prices: Prices, finish_reason: str | None) -> Cost:
-    """What the caller pays. An answer that failed without a single token of output is free (openrouter.md 2, billing rule)."""
-    if not usage.completion_tokens and finish_reason in (None, "error"):
-        return Cost(Decimal(0), Decimal(0))
-    return cost(usage, prices)
+    """What the caller pays."""
+    return Cost() if is_free(usage, finish_reason) else cost(usage, prices)
 
 
 def without_reasoning(completion: Completion) -> Completion:

@@ -5,15 +5,16 @@ Knows when a stream counts as begun, finished or broken; what is made of its chu
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from accounting.record import Attempt
 from completions import relay
 from completions.dialects.base import Chunk, Completion, StreamDecoder
+from completions.resume import Replay
 from completions.upstream import Answer, Endpoint
-from gateway_project.errors import GatewayError, ProviderError, ProviderUnavailable
+from gateway_project.errors import ProviderError, ProviderUnavailable
 from routingapp.plan import Candidate
 
 AFTER_FINISH_S = 2.0
@@ -22,38 +23,54 @@ AFTER_FINISH_S = 2.0
 
 @dataclass(slots=True)
 class OpenStream:
-    """A stream whose first content has arrived: `held` is all of it so far."""
+    """A stream whose first content has arrived: `held` is all of it so far.
+
+    `replay` is there where the stream repeats what another one had said: `held` and what follows then are only what is new.
+    """
 
     candidate: Candidate
+    attempt: Attempt
     answer: Answer
     decoder: StreamDecoder
     held: list[Chunk]
+    replay: Replay | None = None
+
+    def read(self, data: bytes) -> list[Chunk]:
+        """The chunks that `data`, or b"" at the end, completes."""
+        chunks = self.decoder.feed(data) if data else self.decoder.flush()
+        return self.replay.feed(chunks) if self.replay else chunks
 
 
-async def first_content(candidate: Candidate, endpoint: Endpoint, answer: Answer, deadline: float) -> OpenStream:
-    """Read until something has been said, at the latest until `deadline` (monotonic seconds).
+async def first_content(opened: OpenStream, endpoint: Endpoint, deadline: float) -> None:
+    """Read into `held` until something has been said, at the latest until `deadline` (monotonic seconds).
 
     Raises `ProviderError` if the stream ends, fails or stays silent before. Until this returns, another candidate may
     answer instead. A provider that answers a request for a stream with a whole answer is taken at its word.
     """
-    decoder = endpoint.dialect.decoder(candidate.adapter)
+    answer, decoder = opened.answer, opened.decoder
     if answer.headers.get("content-type", "").startswith("application/json"):
-        completion = endpoint.dialect.decode(await answer.read_all(until(deadline)), candidate.adapter)
+        completion = endpoint.dialect.decode(await answer.read_all(until(deadline)), endpoint.adapter)
         decoder.is_finished = True
-        return OpenStream(candidate, answer, decoder, [_as_chunk(completion)])
-    held: list[Chunk] = []
+        opened.held = [_as_chunk(completion)]
+        return
     while True:
         data = await answer.read(until(deadline))
-        chunks = decoder.feed(data) if data else decoder.flush()
-        held += chunks
+        chunks = opened.read(data)
+        opened.held += chunks
         if any(map(relay.has_content, chunks)):
-            return OpenStream(candidate, answer, decoder, held)
+            return
         if decoder.failure is not None:
             raise decoder.failure
         if not data:
-            if decoder.is_finished and any(chunk.usage and chunk.usage.completion_tokens for chunk in held):
-                return OpenStream(candidate, answer, decoder, held)
+            if decoder.is_finished and _is_answer(opened):
+                return
             raise ProviderUnavailable("Provider ended the stream without an answer", upstream_status=answer.status)
+
+
+def _is_answer(opened: OpenStream) -> bool:
+    """Whether a stream that ended without new content is an answer: tokens were counted, or only the end was missing."""
+    counted = any(chunk.usage and chunk.usage.completion_tokens for chunk in opened.held)
+    return counted or (opened.replay is not None and opened.replay.is_caught_up)
 
 
 async def remaining(opened: OpenStream) -> AsyncIterator[list[Chunk]]:
@@ -71,23 +88,13 @@ async def remaining(opened: OpenStream) -> AsyncIterator[list[Chunk]]:
             if decoder.is_finished:
                 return  # All has been said; only the connection's end was missing.
             raise
-        yield decoder.feed(data) if data else decoder.flush()
+        yield opened.read(data)
         if decoder.failure is not None:
             raise decoder.failure
         if not data:
             break
     if not decoder.is_finished:
         raise ProviderUnavailable("Provider broke the stream off before its end")
-
-
-async def abandon(opening: asyncio.Future[OpenStream]) -> None:
-    """End the opening of a stream nobody waits for any more, and the stream if it is open."""
-    opening.cancel()
-    try:
-        opened = await opening
-    except (asyncio.CancelledError, GatewayError):
-        return
-    await opened.answer.aclose()
 
 
 def until(deadline: float) -> float:

@@ -19,7 +19,7 @@ from httpx_aiohttp import AiohttpTransport
 from catalog.entries import AdapterEntry, Lookup, resolve
 from completions.dialects import DIALECTS
 from completions.dialects.base import Dialect, Encoded
-from gateway_project.errors import ProviderError, ProviderTimeout, ProviderUnavailable
+from gateway_project.errors import ConnectionBroken, ProviderError, ProviderTimeout, ProviderUnavailable
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
@@ -155,4 +155,4 @@ def _provider_errors(timeout: str) -> Iterator[None]:
             raise ProviderUnavailable("Provider cannot be reached", raw=type(cause).__name__) from error
         if isinstance(error, httpx.TimeoutException) and isinstance(cause, TimeoutError):
             raise ProviderTimeout(f"Provider sent {timeout}") from error
-        raise ProviderUnavailable("Provider broke the connection off", raw=type(cause).__name__) from error
+        raise ConnectionBroken("Provider broke the connection off", raw=type(cause).__name__) from error

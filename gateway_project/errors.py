@@ -24,6 +24,7 @@ HTTP clients or rows: standard library only.
     │   ├── ProviderRateLimited     429
     │   ├── ProviderAuthFailed      502  our key was refused; never shown as the caller's 401
     │   ├── ProviderUnavailable     502  connect failure, 5xx, broken stream, an answer that is not one
+    │   │   └── ConnectionBroken    502  the connection was lost after it had been made: worth another try at once
     │   ├── ProviderOverloaded      503
     │   └── ProviderTimeout         504
     └── GatewayFault                the gateway itself cannot serve
@@ -212,6 +213,10 @@ class ProviderAuthFailed(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
+    pass
+
+
+class ConnectionBroken(ProviderUnavailable):
     pass
 
 

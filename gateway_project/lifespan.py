@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from accounting import ledger
+from catalog.seed.problems import SeedRefused
 from completions import runtime, snapshot
 from completions.snapshot import Follower
 from gateway_project import embedded, installation
@@ -38,7 +39,7 @@ class Lifespan:
         try:
             await self.startup()
         except Exception as error:
-            log.error("the gateway cannot start: %s", error, exc_info=not isinstance(error, ImproperlyConfigured))
+            log.error("the gateway cannot start: %s", error, exc_info=not isinstance(error, (ImproperlyConfigured, SeedRefused)))
             await self.shutdown()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return

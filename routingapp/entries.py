@@ -32,6 +32,8 @@ class PolicyEntry:
     max_attempts: int = 3
     deadline_s: float = 600
     health_check_interval_s: float = 10
+    resumes: bool = True
+    hedges: bool = False
 
 
 @dataclass(frozen=True, slots=True)

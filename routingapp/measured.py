@@ -18,6 +18,7 @@ class Percentiles:
     p50: float
     p75: float
     p90: float
+    p95: float
     p99: float
 
 
@@ -64,4 +65,4 @@ def _percentiles(values: list[float]) -> Percentiles | None:
         return None
     values.sort()
     last = len(values) - 1
-    return Percentiles(*(values[round(last * share)] for share in (0.5, 0.75, 0.9, 0.99)))
+    return Percentiles(*(values[round(last * share)] for share in (0.5, 0.75, 0.9, 0.95, 0.99)))

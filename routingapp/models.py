@@ -80,13 +80,23 @@ class RoutingPolicy(models.Model):
         help_text="local_first: with a longer median time to the first token, a local engine is saturated.",
     )
     max_attempts = models.PositiveSmallIntegerField(
-        default=3, validators=[MinValueValidator(1)], help_text="Adapters tried for one request before it fails."
+        default=3, validators=[MinValueValidator(1)], help_text="Calls made for one model of a request before it fails."
     )
     deadline_s = models.FloatField(
         "deadline (s)",
         default=600,
         validators=[MinValueValidator(1)],
         help_text="All attempts together, until the first content.",
+    )
+    resumes = models.BooleanField(
+        "resume broken answers",
+        default=True,
+        help_text="A stream that breaks off is continued by another adapter if that provably fits; else it ends in an error.",
+    )
+    hedges = models.BooleanField(
+        "hedge slow starts",
+        default=False,
+        help_text="A stream that is silent past its adapter's usual first token (p95) is asked of a second adapter too.",
     )
     health_check_interval_s = models.FloatField(
         "health check every (s)", default=10, validators=[MinValueValidator(1)], help_text="Of local engines."

@@ -16,6 +16,9 @@ from catalog.entries import AdapterEntry
 IDLE_S = 600.0
 """Ten idle minutes end a pin: about how long providers keep a prompt that nobody asks for."""
 
+OPENING = "opening:"
+"""How keys begin that were made from a conversation's first messages, because the caller gave no name."""
+
 MAX_CONVERSATIONS = 50_000
 """The least recently used go first; some 20 MB when full."""
 
@@ -40,7 +43,7 @@ def key_of(
     digest = hashlib.blake2b(digest_size=16)
     for message in opening:
         digest.update(f"\0{message.get('role')}\0{_text(message.get('content'))}".encode("utf-8", "surrogatepass"))
-    return f"opening:{digest.hexdigest()}"
+    return f"{OPENING}{digest.hexdigest()}"
 
 
 def is_worthwhile(adapter: AdapterEntry) -> bool:

@@ -69,6 +69,15 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
     "fake/late-stall": (impatient("stall?tokens=9&after=3"), "ok"),
     "fake/late-truncation": ("truncated?tokens=9&after=3", "ok"),
     "fake/late-frame": ("error-frame?tokens=9&after=3", "ok"),
+    "resume/cut": ("cut?tokens=9&after=3", "ok?tokens=9"),
+    "resume/stall": (impatient("stall?tokens=9&after=3"), "ok?tokens=9"),
+    "resume/truncation": ("truncated?tokens=9&after=3", "ok?tokens=9"),
+    "resume/frame": ("error-frame?tokens=9&after=3", "ok?tokens=9"),
+    "resume/shorter": ("cut?tokens=9&after=3", "ok?tokens=2"),
+    "resume/continued": (
+        "cut?tokens=9&after=3",
+        Served("ok?tokens=2", {"continuation": "continue_final_message"}),
+    ),
     "breaker/429": ("status?code=429&after=7", "ok"),
     "breaker/500": ("status?code=500", "ok"),
     "breaker/400": ("status?code=400", "ok"),
@@ -77,7 +86,7 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
 # Each test has its own model with a given fault: what one request learns of a provider must not change the next.
 for asker in ("books", "browser", "chain", "log", "openai", "openrouter"):
     MODELS |= {f"{asker}/only-{code}": f"status?code={code}" for code in (401, 500)}
-    MODELS[f"{asker}/only-429"] = "status?code=429&after=7"
+    MODELS[f"{asker}/only-429"] = "status?code=429&after=1"
 for way in ("whole", "streamed", "chained"):
     MODELS |= {f"early/{fault}-{way}": (served, "ok") for fault, served in EARLY_FAULTS.items()}
     MODELS |= {f"callers/{fault}-{way}": (served, "ok") for fault, served in CALLERS_FAULTS.items()}
