@@ -39,7 +39,9 @@ class Lifespan:
         try:
             await self.startup()
         except Exception as error:
-            log.error("the gateway cannot start: %s", error, exc_info=not isinstance(error, (ImproperlyConfigured, SeedRefused)))
+            log.error(
+                "the gateway cannot start: %s", error, exc_info=not isinstance(error, (ImproperlyConfigured, SeedRefused))
+            )
             await self.shutdown()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
