@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway_project.errors import InvalidRequest
 
-_NAMES = {str: "a string", dict: "an object", list: "a list", bool: "true or false", int: "a whole number"}
+_NAMES = {str: "a string", dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
 
 Shape = Any
 """A type, a list with the shape of its items, a mapping of fields to shapes, or a tuple of alternatives. A field whose name ends in
@@ -93,8 +93,8 @@ def _check(value: Any, wanted: Shape, field: str) -> None:
     if value is None:
         return
     alternatives = wanted if isinstance(wanted, tuple) else (wanted,)
-    shape: Shape = next((kind for kind in alternatives if isinstance(value, _type(kind))), alternatives[0])
-    if not isinstance(value, _type(shape)) or (isinstance(value, bool) and shape is int):
+    shape: Shape = next((kind for kind in alternatives if _is(value, kind)), alternatives[0])
+    if not _is(value, shape):
         raise InvalidRequest(f"{field} must be {_NAMES[_type(shape)]}, not {_name(value)}")
     if isinstance(shape, list):
         for position, item in enumerate(value):
@@ -110,6 +110,10 @@ def _check(value: Any, wanted: Shape, field: str) -> None:
                     _check(given, inner, f"{field}.{name}")
             elif name != key:
                 raise InvalidRequest(f"{field}.{name} is missing")
+
+
+def _is(value: Any, shape: Shape) -> bool:
+    return isinstance(value, _type(shape))
 
 
 def _type(shape: Shape) -> type:
