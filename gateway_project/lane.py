@@ -55,7 +55,7 @@ class ApiLane(ASGIHandler):
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         set_script_prefix(get_script_prefix(scope))
         request = ASGIRequest(scope, io.BytesIO())
-        request.is_lean = True
+        request.is_lean = True  # type: ignore[attr-defined]  told to gateway_project.api
         try:
             # Django reads `request.body` from here; the limit has been held already.
             request._body = await self._read(request, receive)
