@@ -13,6 +13,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
 import orjson
@@ -252,9 +253,16 @@ def classify(
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `retry-after-ms` or a numeric `retry-after` (header names in lower case), None where there is none."""
+    """Seconds from `retry-after-ms` or `retry-after` (header names in lower case), None where there is none.
+
+    A `retry-after` that is a time of day is compared with the answer's own `date`, so that no clock is needed here.
+    """
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name, "")
         if value.replace(".", "", 1).isdigit():
             return float(value) / unit
-    return None
+    try:
+        until, now = (parsedate_to_datetime(headers[name]) for name in ("retry-after", "date"))
+        return max(0.0, (until - now).total_seconds())
+    except (KeyError, ValueError, TypeError):
+        return None

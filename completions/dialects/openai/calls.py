@@ -40,7 +40,8 @@ class Calls:
 
     def read(self, fragment: JSON) -> JSON:
         """`fragment` in canonical form: without nulls, id and type only in the first one of its call."""
-        function = {key: value for key, value in (fragment.get("function") or {}).items() if value is not None}
+        said = fragment.get("function") or _mirrored(fragment.get("custom"))
+        function = {key: value for key, value in said.items() if value is not None}
         identifier, index = fragment.get("id") or None, fragment.get("index")
         number = self._known(identifier, index, is_named=bool(function.get("name")))
         is_first = number is None
@@ -56,8 +57,7 @@ class Calls:
         if is_first:
             result["id"] = identifier
             result["type"] = fragment.get("type") or "function"
-        if "function" in fragment or "custom" not in fragment:
-            result["function"] = self._function(function, number, is_first=is_first)
+        result["function"] = self._function(function, number, is_first=is_first)
         for key, value in fragment.items():
             if key not in _READ and value is not None:
                 result[key] = value
@@ -87,3 +87,8 @@ class Calls:
 
     def _made_id(self, number: int) -> str:
         return "call_" + hashlib.blake2b(f"{self._place}\0{number}".encode(), digest_size=12).hexdigest()
+
+
+def _mirrored(custom: Any) -> JSON:
+    """A call of one of OpenAI's custom tools as a function's, for readers who know no other; `custom` itself stays beside."""
+    return {"name": custom.get("name"), "arguments": custom.get("input")} if isinstance(custom, dict) else {}

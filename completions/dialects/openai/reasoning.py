@@ -40,7 +40,7 @@ def ask(body: JSON, chat: Mapping[str, Any], quirks: Quirks) -> None:
         case ReasoningInput.EFFORT:
             body["reasoning_effort"] = effort
         case ReasoningInput.THINKING | ReasoningInput.ADAPTIVE_THINKING:
-            on = "adaptive" if quirks.reasoning_input is ReasoningInput.ADAPTIVE_THINKING else "enabled"
+            on = "adaptive" if quirks.reasoning_input == ReasoningInput.ADAPTIVE_THINKING else "enabled"
             body["thinking"] = {"type": "disabled" if is_off else on}
             if quirks.reasoning_efforts and not is_off:
                 body["reasoning_effort"] = effort
@@ -86,6 +86,6 @@ def echo(changed: JSON, message: JSON, quirks: Quirks, *, has_tools: bool) -> No
             changed["reasoning_details"] = message["reasoning_details"]
         case ReasoningEcho.REASONING | ReasoningEcho.REASONING_CONTENT as field:
             if said:
-                changed[field.value] = said
+                changed[str(field)] = said
             elif quirks.requires_reasoning_echo and has_tools:
-                changed[field.value] = _FORGOTTEN
+                changed[str(field)] = _FORGOTTEN

@@ -72,7 +72,7 @@ def _as_others(chat: Mapping[str, Any], quirks: Quirks) -> JSON:
     _restrict_format(body, quirks)
     reasoning.ask(body, chat, quirks)
     if not quirks.accepts_unknown_fields:
-        known = OPENAI_FIELDS | quirks.field_names.keys() | {quirks.reasoning_input.value}
+        known = OPENAI_FIELDS | quirks.field_names.keys() | {str(quirks.reasoning_input)}
         body = {key: value for key, value in body.items() if key in known}
     for field, name in quirks.field_names.items():
         if field in body and name != field:
