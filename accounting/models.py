@@ -178,6 +178,26 @@ class RequestLog(models.Model):
         return self.request_id
 
 
+class PriceCorrection(models.Model):
+    """A request that `manage.py reprice` has charged anew. Written in the transaction that changes the request; never edited."""
+
+    request_id = models.CharField(max_length=40, db_index=True)
+    requested_at = models.DateTimeField(help_text="When the request arrived.")
+    old_cost_usd = models.DecimalField("old cost (USD)", max_digits=20, decimal_places=12)
+    new_cost_usd = models.DecimalField("new cost (USD)", max_digits=20, decimal_places=12)
+    old_prices = models.JSONField(null=True)
+    new_prices = models.JSONField(null=True)
+    corrected_at = models.DateTimeField(db_index=True)
+    corrected_by = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["-corrected_at", "-id"]
+        get_latest_by = "corrected_at"
+
+    def __str__(self) -> str:
+        return f"{self.request_id}: {self.old_cost_usd} to {self.new_cost_usd} USD"
+
+
 class UsageTotal(models.Model):
     """Lifetime totals of one model at one adapter for one key: grows with every batch of request logs.
 

@@ -8,32 +8,21 @@ adding exactly once is up to the caller, who adds only rows that are new, in the
 from __future__ import annotations
 
 import operator
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet, Sum
 
 from accounting import sketch
-from accounting.models import ApiKey, HourlyBucket, HourlyError, HourlyUsage, UsageTotal
-from catalog.models import Adapter, LanguageModel
+from accounting.groups import Group, Named
+from accounting.models import HourlyBucket, HourlyError, HourlyUsage, UsageTotal
 from gateway_project.errors import ERROR_TYPES
-
-HOUR_S = 3600
-
-
-class Group(NamedTuple):
-    """What is summed apart: an hour (epoch seconds, UTC), a model's public id, an adapter and a key (0: none)."""
-
-    hour: int
-    model_id: str
-    adapter_id: int
-    api_key_id: int
 
 
 @dataclass(slots=True)
@@ -110,9 +99,7 @@ def summed(lines: Iterable[Mapping[str, Any]]) -> dict[Group, Sums]:
     """The sums of a batch. Pure."""
     groups: dict[Group, Sums] = {}
     for line in lines:
-        group = Group(
-            int(line["timestamp"] // HOUR_S) * HOUR_S, line["model_id"], line["adapter_id"] or 0, line["api_key_id"] or 0
-        )
+        group = Group.of(line["timestamp"], line["model_id"], line["adapter_id"], line["api_key_id"])
         sums = groups.get(group)
         if sums is None:
             sums = groups[group] = Sums()
@@ -124,7 +111,7 @@ def add(lines: Iterable[Mapping[str, Any]], connection: BaseDatabaseWrapper) -> 
     """Add a batch to the hourly rows and the lifetime totals. Call it inside the transaction that inserts the batch."""
     groups = summed(lines)
     with connection.cursor() as cursor:
-        named = _Named.of(groups, cursor)
+        named = Named.of(groups, cursor)
         existing: dict[Group, Sums] = {}
         for group, sums in groups.items():
             existing.setdefault(named.existing(group), Sums()).add(sums)
@@ -137,6 +124,28 @@ def add(lines: Iterable[Mapping[str, Any]], connection: BaseDatabaseWrapper) -> 
             cursor.execute(_UPSERT_TOTAL, [*(pk or None for pk in pks), *amounts])
 
 
+def add_cost(differences: Mapping[Group, Decimal], connection: BaseDatabaseWrapper) -> None:
+    """Add USD to groups whose requests are counted already. Call it inside the transaction that changes their cost.
+
+    Raises `LookupError` for a group that has no sums: then what the rows say and what is summed have parted before.
+    """
+    with connection.cursor() as cursor:
+        named = Named.of(differences, cursor)
+        hours: dict[Group, Decimal] = defaultdict(Decimal)
+        totals: dict[tuple[int, int, int], Decimal] = defaultdict(Decimal)
+        for group, usd in differences.items():
+            group = named.existing(group)
+            hours[group] += usd
+            totals[named.total(group)] += usd
+        # In the order of `add`, so that neither waits for the other.
+        for group, usd in sorted(hours.items()):
+            cursor.execute(_ADD_TO_HOUR, [usd, _moment(group.hour, connection), *group[1:]])
+            if not cursor.rowcount:
+                raise LookupError(f"{group} has no hourly sums, so its cost cannot be corrected; was it ever summed?")
+        for pks, usd in sorted(totals.items()):
+            cursor.execute(_ADD_TO_TOTAL, [usd, *pks])
+
+
 def quantiles(usages: QuerySet[HourlyUsage], metric: HourlyBucket.Metric, qs: Sequence[float]) -> list[float | None]:
     """The quantiles `qs` (0 to 1) of a metric over those hourly rows, in milliseconds; None where nothing was counted.
 
@@ -145,49 +154,6 @@ def quantiles(usages: QuerySet[HourlyUsage], metric: HourlyBucket.Metric, qs: Se
     buckets = HourlyBucket.objects.using(usages.db).filter(usage__in=usages.order_by().values("pk"), metric=metric)
     counts = dict(buckets.values_list("bucket").annotate(Sum("n")))
     return [sketch.quantile(counts, q) for q in qs]
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """Which of the models, adapters and keys that a batch names exist now; one may have been deleted meanwhile."""
-
-    model_of_adapter: Mapping[int, int]
-    models: Mapping[str, int]
-    api_keys: frozenset[int]
-
-    @classmethod
-    def of(cls, groups: Iterable[Group], cursor: CursorWrapper) -> _Named:
-        groups = tuple(groups)
-        return cls(
-            dict(_find(cursor, Adapter, ("id", "model_id"), {group.adapter_id for group in groups} - {0})),
-            dict(_find(cursor, LanguageModel, ("public_id", "id"), {group.model_id for group in groups} - {""})),
-            frozenset(pk for (pk,) in _find(cursor, ApiKey, ("id",), {group.api_key_id for group in groups} - {0})),
-        )
-
-    def existing(self, group: Group) -> Group:
-        """`group` with 0 or "" for what does not exist.
-
-        Names that callers made up are summed together: otherwise anybody could make the statistics grow without bounds.
-        """
-        adapter_id = group.adapter_id if group.adapter_id in self.model_of_adapter else 0
-        is_known = group.adapter_id or group.model_id in self.models
-        api_key_id = group.api_key_id if group.api_key_id in self.api_keys else 0
-        return Group(group.hour, group.model_id if is_known else "", adapter_id, api_key_id)
-
-    def total(self, group: Group) -> tuple[int, int, int]:
-        """Ids of the model, adapter and key whose lifetime total an existing group belongs to; 0 for none."""
-        model_id = self.model_of_adapter.get(group.adapter_id) or self.models.get(group.model_id, 0)
-        return model_id, group.adapter_id, group.api_key_id
-
-
-def _find(cursor: CursorWrapper, row: Any, columns: tuple[str, ...], keys: set[Any]) -> list[tuple[Any, ...]]:
-    """`columns` of the rows whose first column is one of `keys`."""
-    if not keys:
-        return []
-    marks = ", ".join(["%s"] * len(keys))
-    table = row._meta.db_table
-    cursor.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE {columns[0]} IN ({marks})", list(keys))  # noqa: S608
-    return list(cursor.fetchall())
 
 
 def _add_hour(group: Group, sums: Sums, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
@@ -244,4 +210,14 @@ _UPSERT_TOTAL = _upsert(
     ("requests", "total_tokens", "cost_usd"),
     target="COALESCE(model_id, 0), COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)",
     latest="last_used_at",
+)
+
+# Rounded as in `_upsert`.
+_ADD_TO_HOUR = (
+    f"UPDATE {HourlyUsage._meta.db_table} SET cost_usd = ROUND(cost_usd + %s, 12) "  # noqa: S608
+    "WHERE hour = %s AND model_id = %s AND COALESCE(adapter_id, 0) = %s AND COALESCE(api_key_id, 0) = %s"
+)
+_ADD_TO_TOTAL = (
+    f"UPDATE {UsageTotal._meta.db_table} SET cost_usd = ROUND(cost_usd + %s, 12) "  # noqa: S608
+    "WHERE COALESCE(model_id, 0) = %s AND COALESCE(adapter_id, 0) = %s AND COALESCE(api_key_id, 0) = %s"
 )

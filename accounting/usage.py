@@ -5,7 +5,9 @@ Pure. Dialects build a `Usage` from what their provider reports; `accounting.pri
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,13 @@ class Usage:
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
+    @classmethod
+    def of(cls, classes: Mapping[str, Any]) -> Usage:
+        """The usage that `classes` described. Raises `TypeError` for a class that this version does not know."""
+        return cls(**classes)
+
     def classes(self) -> dict[str, int]:
-        """The classes that hold something, as a journal line and a row keep them: `Usage(**classes)` is the way back."""
+        """The classes that hold something, as a journal line and a row keep them."""
         return {name: count for name in _CLASSES if (count := getattr(self, name))}
 
     def __add__(self, other: Usage) -> Usage:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS
+
 from catalog.models import AdapterPrice
 from catalog.prices import PriceChange, Prices, PricingError, Timeline
 
@@ -40,11 +42,9 @@ def read_pricing(pricing: Any) -> Reading:
         return Reading(Prices(), f"its pricing cannot be read, correct it in admin: {error}")
 
 
-def read(adapter_ids: Iterable[int] | None = None) -> dict[int, History]:
-    """The history of those adapters, or of all that have one. One query."""
-    rows = AdapterPrice.objects.order_by("-effective_from")
-    if adapter_ids is not None:
-        rows = rows.filter(adapter_id__in=list(adapter_ids))
+def read(using: str = DEFAULT_DB_ALIAS) -> dict[int, History]:
+    """The history of every adapter that has one, by its id. One query."""
+    rows = AdapterPrice.objects.using(using).order_by("-effective_from")
     found: dict[int, list[tuple[float, Reading | None]]] = defaultdict(list)
     for adapter_id, effective_from, pricing in rows.values_list("adapter_id", "effective_from", "pricing"):
         found[adapter_id].append((effective_from.timestamp(), None if pricing is None else read_pricing(pricing)))
