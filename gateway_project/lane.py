@@ -24,7 +24,8 @@ from django.urls import set_script_prefix
 from django.utils.module_loading import import_string
 
 from completions import envelope
-from gateway_project.errors import GatewayError, InternalError, MethodNotAllowed, NotFound, PayloadTooLarge
+from gateway_project import body
+from gateway_project.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 
 log = logging.getLogger("gateway.lane")
 
@@ -32,10 +33,6 @@ Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 View = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-
-
-class ClientGone(Exception):
-    """The client left before its request was complete."""
 
 
 class ApiLane(ASGIHandler):
@@ -55,11 +52,16 @@ class ApiLane(ASGIHandler):
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         set_script_prefix(get_script_prefix(scope))
         request = ASGIRequest(scope, io.BytesIO())
-        request.is_lean = True  # type: ignore[attr-defined]  told to gateway_project.api
+        request.is_lean = True  # type: ignore[attr-defined]
         try:
             # Django reads `request.body` from here; the limit has been held already.
-            request._body = await self._read(request, receive)
-        except ClientGone:
+            request._body = await body.read(
+                receive,
+                request.META.get("CONTENT_LENGTH", ""),
+                limit_bytes=self._max_body_bytes,
+                within_s=settings.BODY_TIMEOUT_S,
+            )
+        except body.ClientGone:
             return
         except GatewayError as error:
             await Conversation(request, receive, send).answer(await self._reject(request, error))
@@ -91,30 +93,6 @@ class ApiLane(ASGIHandler):
         for path in reversed(settings.API_MIDDLEWARE):
             handler = import_string(path)(handler)
         return await handler(request)
-
-    async def _read(self, request: ASGIRequest, receive: Receive) -> bytes:
-        """The body. Raises `PayloadTooLarge` as soon as it is known to be, `ClientGone` if it never completes."""
-        limit = self._max_body_bytes
-        announced = request.META.get("CONTENT_LENGTH", "")
-        if announced.isdigit() and int(announced) > limit:
-            raise _too_large(int(announced), limit)
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        if not message.get("more_body"):
-            return bytes(message.get("body", b""))
-        parts, size = [message["body"]], len(message["body"])
-        while message.get("more_body"):
-            if size > limit:
-                raise _too_large(size, limit)
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-        if size > limit:
-            raise _too_large(size, limit)
-        return b"".join(parts)
 
 
 class Conversation:
@@ -190,13 +168,6 @@ def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
     if not response.streaming and "content-length" not in response.headers:
         headers.append((b"content-length", str(len(response.content)).encode()))  # type: ignore[attr-defined]
     return headers
-
-
-def _too_large(size: int, limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"The request body has {size} bytes or more; at most {limit} are taken (MAX_BODY_MB). Send less, or URLs for media.",
-        headers={"Connection": "close"},
-    )
 
 
 def _always(response: HttpResponseBase) -> View:
