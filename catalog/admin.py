@@ -27,6 +27,8 @@ from catalog.forms import JsonEditing
 from catalog.loader import provider_entry
 from catalog.models import MODALITIES, Adapter, LanguageModel, ModelAlias, Provider
 
+LIMITS = (("rpm_limit", "tpm_limit"), ("rpd_limit", "tpd_limit"), "max_concurrency")
+
 
 def state_of(provider: Provider) -> SafeString:
     """Whether the environment has what `provider` needs, judged as the request path judges it."""
@@ -48,6 +50,7 @@ class ProviderAdmin(Switching, JsonEditing, admin.ModelAdmin):
             "Timeouts",
             {"fields": (("connect_timeout_s", "first_byte_timeout_s"), ("idle_timeout_s", "total_timeout_s"))},
         ),
+        ("Limits", {"classes": ("collapse",), "fields": LIMITS}),
         ("Data policy", {"fields": ("collects_data", "has_zero_data_retention")}),
         (
             "Where it differs from OpenAI",
@@ -238,7 +241,7 @@ class AdapterAdmin(Switching, ExplainedDeletion, JsonEditing, admin.ModelAdmin):
     actions = ["enable", "disable"]
     fields = [
         "model", "provider", "upstream_model", "quantization", "is_enabled", "state",
-        ("context_length", "max_output_length"), "supported_parameters",
+        ("context_length", "max_output_length"), "supported_parameters", *LIMITS,
     ]  # fmt: skip
     readonly_fields = ["state"]
     autocomplete_fields = ["model", "provider"]

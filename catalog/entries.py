@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from catalog.limits import NO_LIMITS, Limits
 from catalog.prices import Prices as Prices
 from catalog.prices import Timeline, in_force
 
@@ -141,6 +142,7 @@ class ProviderEntry:
     """What `/providers` tells of it beside its name: policies and country, null where unknown."""
     collects_data: bool = True
     has_zero_data_retention: bool = False
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ class AdapterEntry:
     supported_parameters: frozenset[str]
     unconfigured: str | None
     timeline: Timeline = ()
+    limits: Limits = NO_LIMITS
 
     @property
     def is_priced(self) -> bool:

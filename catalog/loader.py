@@ -30,6 +30,7 @@ from catalog.entries import (
     Unconfigured,
     resolve,
 )
+from catalog.limits import overridden
 from catalog.models import Adapter, LanguageModel, ModelAlias, Provider
 
 log = logging.getLogger("gateway.catalog")
@@ -96,6 +97,7 @@ def provider_entry(row: Provider, lookup: Lookup) -> ProviderEntry:
         unconfigured=unconfigured or (None if keys else missing),
         collects_data=row.collects_data,
         has_zero_data_retention=row.has_zero_data_retention,
+        limits=overridden(row.limits, row.slug, lookup),
         published=MappingProxyType(
             {
                 "privacy_policy_url": row.privacy_policy_url or None,
@@ -188,6 +190,7 @@ def _adapter_entry(
         supported_parameters=frozenset(parameters),
         unconfigured=provider.unconfigured or priced.unreadable,
         timeline=priced.timeline,
+        limits=row.limits,
     )
     return entry if entry.is_priced or entry.unconfigured else _unpriced(entry)
 

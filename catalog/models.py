@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from catalog.entries import Continuation, DialectName, ReasoningEcho, ReasoningInput, is_reference
+from catalog.limited import Limited
 from catalog.prices import Prices, PricingError, plain
 
 MODALITIES = ("text", "image", "file", "audio", "video", "embeddings")
@@ -82,7 +83,7 @@ def text_only() -> list[str]:
     return ["text"]
 
 
-class Provider(models.Model):
+class Provider(Limited):
     """A place that serves models: a local engine or a hosted API."""
 
     slug = models.SlugField(
@@ -330,7 +331,7 @@ class ModelAlias(models.Model):
             raise ValidationError({"alias": f"{self.alias} is the id of a model."})
 
 
-class Adapter(models.Model):
+class Adapter(Limited):
     """A model served by a provider."""
 
     model = models.ForeignKey(LanguageModel, on_delete=models.CASCADE, related_name="adapters")

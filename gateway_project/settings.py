@@ -10,6 +10,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from catalog.limits import amount, check_environment
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
 env.prefix = ""
@@ -78,6 +80,13 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PORT = int(positive("PORT", 8080))
 
+# Behind a proxy that speaks TLS: uvicorn takes the scheme from it (FORWARDED_ALLOW_IPS), never from strangers' headers.
+HTTPS_ONLY = flag("HTTPS_ONLY", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS_ONLY else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
 INSTALLED_APPS = [
     "gateway_project",
     "django.contrib.admin",
@@ -98,6 +107,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "gateway_project.content_policy.content_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -194,8 +204,29 @@ EMBEDDED_WORKER = flag("EMBEDDED_WORKER", True)
 REQUIRE_API_KEY = flag("REQUIRE_API_KEY", False)
 RATE_LIMIT_ENABLED = flag("RATE_LIMIT_ENABLED", True)
 UNPRICED = choice("UNPRICED", "warn", ("warn", "allow", "block"))
+
+
+def optional_limit(name: str) -> int | None:
+    """The limit in variable `name`, a whole number above zero; None where it is not set."""
+    raw = env.str(name, default="")
+    try:
+        return amount(raw) if raw else None
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}={raw!r} {error}; unset it for no limit") from None
+
+
+ANONYMOUS_RPM_LIMIT = optional_limit("ANONYMOUS_RPM_LIMIT")
+ANONYMOUS_TPM_LIMIT = optional_limit("ANONYMOUS_TPM_LIMIT")
+FAILED_AUTH_LIMIT = int(positive("FAILED_AUTH_LIMIT", 30))
+try:
+    check_environment(os.environ)
+except ValueError as error:
+    raise ImproperlyConfigured(str(error)) from None
 MAX_BODY_MB = positive("MAX_BODY_MB", 32, float)
 KEEPALIVE_S = positive("KEEPALIVE_S", 15, float)
+HEAD_TIMEOUT_S = positive("HEAD_TIMEOUT_S", 15, float)
+BODY_TIMEOUT_S = positive("BODY_TIMEOUT_S", 60, float)
+SEND_TIMEOUT_S = positive("SEND_TIMEOUT_S", 60, float)
 SNAPSHOT_POLL_S = positive("SNAPSHOT_POLL_S", 0.3, float)
 SHUTDOWN_GRACE_S = positive("SHUTDOWN_GRACE_S", 30, float)
 JOURNAL_DIR = VAR_DIR / "journal"

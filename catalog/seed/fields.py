@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from catalog.entries import is_reference
+from catalog.limited import COLUMNS as LIMIT_COLUMNS
 from catalog.models import validate_pricing
 from catalog.prices import OVERRIDES, PRICE_KEYS
 from catalog.seed.document import Section
@@ -63,6 +64,13 @@ def column(row: type[models.Model], name: str) -> models.Field[Any, Any]:
 def default(row: type[models.Model], name: str) -> Any:
     """The JSON value of a column that nobody has set."""
     return as_json(column(row, name).get_default())
+
+
+def limits(section: Section, row: type[models.Model]) -> dict[str, Any]:
+    """The limits given in field `limits`, as columns."""
+    given = section.section("limits")
+    given.only(LIMIT_COLUMNS)
+    return columns(given, LIMIT_COLUMNS, row)
 
 
 def pricing(section: Section) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catalog.limited import COLUMNS as LIMIT_COLUMNS
 from catalog.models import Adapter, LanguageModel, ModelAlias
 from catalog.seed import fields
 from catalog.seed.document import Section, read, spell
@@ -41,9 +42,9 @@ _ROUTE_COLUMNS = {
     "quantization": "quantization",
 }
 _INHERITED = ("base_url", "api_key", "provider_model_id", "quantization")
-MODEL_FIELDS = (*_MODEL_COLUMNS, *_INHERITED, "provider", "aliases", "pricing", "route")
+MODEL_FIELDS = (*_MODEL_COLUMNS, *_INHERITED, "provider", "aliases", "pricing", "limits", "route")
 """Every field of a model."""
-ROUTE_FIELDS = (*_ROUTE_COLUMNS, "kind", "weight", "base_url", "api_key", "pricing")
+ROUTE_FIELDS = (*_ROUTE_COLUMNS, "kind", "weight", "base_url", "api_key", "pricing", "limits")
 """Every field of a route."""
 TOP_FIELDS = ("models", "providers")
 
@@ -112,16 +113,17 @@ def _aliases(section: Section) -> list[str]:
 
 
 def _adapters(section: Section, model: WantedModel, kinds: Kinds) -> list[WantedAdapter]:
-    """The model's routes. What the model says of base URL, key, upstream id and quantization holds for all of them."""
+    """The model's routes. What the model says of base URL, key, upstream id, quantization and limits holds for all of them."""
     routes = section.sections("route") if section.given("route") else [section]
     if not routes:
         section.complain("must hold at least one route", "route")
     base_url, api_key = fields.base_url(section), fields.secret(section, "api_key")
     inherited = {
-        **_defaults(Adapter, _ROUTE_COLUMNS),
+        **_defaults(Adapter, _ROUTE_COLUMNS | LIMIT_COLUMNS),
         "pricing": None,
         "upstream_model": model.id,
         **fields.columns(section, _INHERITED_COLUMNS, Adapter),
+        **fields.limits(section, Adapter),
     }
     found: list[_Route] = []
     for route in routes:
@@ -129,6 +131,7 @@ def _adapters(section: Section, model: WantedModel, kinds: Kinds) -> list[Wanted
         if route is not section:
             route.only(ROUTE_FIELDS)
             values = inherited | fields.columns(route, _ROUTE_COLUMNS, Adapter) | fields.pricing(route)
+            values |= fields.limits(route, Adapter)
             _check_lengths(route, values["context_length"] or model.values["context_length"], values["max_output_length"])
             weight = _weight(route)
             address, key = fields.base_url(route) or base_url, fields.secret(route, "api_key") or api_key

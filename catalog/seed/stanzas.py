@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from django.utils.text import slugify
 
+from catalog.limited import COLUMNS as LIMIT_COLUMNS
 from catalog.models import Provider
 from catalog.seed import fields
 from catalog.seed.document import Section, read, spell
@@ -41,10 +42,12 @@ _TIMEOUTS = {
     "idle": "idle_timeout_s",
     "total": "total_timeout_s",
 }
-FIELDS = ("kind", *_COLUMNS, "base_url", "api_key", "api_keys", "headers", "timeouts")
+FIELDS = ("kind", *_COLUMNS, "base_url", "api_key", "api_keys", "headers", "timeouts", "limits")
 """Every field of a stanza."""
 
-_WRITTEN = (*_COLUMNS.values(), *_TIMEOUTS.values(), "base_url", "api_key", "api_keys", "extra_headers")
+_WRITTEN = (
+    *_COLUMNS.values(), *_TIMEOUTS.values(), *LIMIT_COLUMNS.values(), "base_url", "api_key", "api_keys", "extra_headers",
+)  # fmt: skip
 _SLUG_LENGTH = 50
 _VARIABLE = re.compile(r"\$\{(\w+)")
 
@@ -146,7 +149,7 @@ def _stanza(section: Section) -> dict[str, Any]:
     values = fields.columns(section, _COLUMNS, Provider)
     timeouts = section.section("timeouts")
     timeouts.only(_TIMEOUTS)
-    values |= fields.columns(timeouts, _TIMEOUTS, Provider)
+    values |= fields.columns(timeouts, _TIMEOUTS, Provider) | fields.limits(section, Provider)
     for column, value in (
         ("base_url", fields.base_url(section)),
         ("api_key", fields.secret(section, "api_key")),

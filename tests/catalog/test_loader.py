@@ -4,6 +4,7 @@ import pytest
 
 from catalog import environment, loader
 from catalog.entries import DialectName
+from catalog.limits import Limits
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -120,6 +121,16 @@ def test_a_key_with_an_empty_default_means_that_none_is_sent():
 
     assert adapter.provider.api_keys == ()
     assert adapter.unconfigured is None
+
+
+def test_limits_of_the_environment_win_over_those_of_the_row():
+    provider = factories.provider("acme-eu", rpm_limit=5, tpm_limit=100, max_concurrency=3)
+    factories.adapter(provider=provider, tpd_limit=7)
+
+    adapter = only_adapter(load(ACME_EU_TPM_LIMIT="2000", ACME_EU_RPM_LIMIT="", ACME_EU_TPD_LIMIT="9000"))
+
+    assert adapter.provider.limits == Limits(rpm=5, tpm=2000, tpd=9000, concurrency=3)
+    assert adapter.limits == Limits(tpd=7)
 
 
 def test_a_provider_without_any_key_is_configured():

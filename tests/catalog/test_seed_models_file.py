@@ -108,6 +108,7 @@ def test_routes_inherit_from_the_model_and_say_the_rest_themselves(parse):
                 max_output_length: 1000
                 supported_params: [seed]
                 enabled: false
+                limits: {concurrency: 2}
     """)
 
     assert seed.problems == []
@@ -119,6 +120,7 @@ def test_routes_inherit_from_the_model_and_say_the_rest_themselves(parse):
     assert hosted.values == {
         "upstream_model": "falcon-hosted", "quantization": "fp8", "context_length": 4000, "max_output_length": 1000,
         "pricing": {"prompt": "0.000002", "completion": "0.000004"}, "supported_parameters": ["seed"], "is_enabled": False,
+        "rpm_limit": None, "tpm_limit": None, "rpd_limit": None, "tpd_limit": None, "max_concurrency": 2,
     }  # fmt: skip
     assert hosted.weight == 0
     assert seed.models[0].values["owned_by"] == "acme"
@@ -189,6 +191,7 @@ def test_a_stanza_changes_only_the_fields_it_names(parse):
           - kind: deepseek
             timeouts: {first_byte: 5}
             api_keys: ["${DEEPSEEK_KEY_2}"]
+            limits: {rpm: 60, tpm: 100000, rpd: 1000, tpd: 2000000000000, concurrency: 8}
     """)
 
     assert seed.problems == []
@@ -197,6 +200,8 @@ def test_a_stanza_changes_only_the_fields_it_names(parse):
     assert provider.values["first_byte_timeout_s"] == 5
     assert provider.values["reasoning_echo"] == "reasoning_content"
     assert provider.values["api_keys"] == ["${DEEPSEEK_KEY_2}"]
+    limits = ("rpm_limit", "tpm_limit", "rpd_limit", "tpd_limit", "max_concurrency")
+    assert [provider.values[name] for name in limits] == [60, 100000, 1000, 2000000000000, 8]
 
 
 def test_a_new_kind_is_a_stanza_and_no_python(parse):
@@ -344,6 +349,9 @@ def test_one_name_names_one_model(refused, second):
         ("{kind: vllm, timeouts: {connect: 0}}", "timeouts.connect", "greater than or equal to 0.1"),
         ("{kind: vllm, reasoning_echo: reason}", "reasoning_echo", "Did you mean 'reasoning'?"),
         ("{kind: vllm, limit: 3}", "limit", "unknown field"),
+        ("{kind: vllm, limits: {tmp: 3}}", "limits.tmp", "Did you mean 'tpm'?"),
+        ("{kind: vllm, limits: {rpm: 0}}", "limits.rpm", "greater than or equal to 1"),
+        ("{kind: vllm, limits: {tpm: many}}", "limits.tpm", "must be a whole number"),
         ("{kind: vllm, headquarters: Paris}", "headquarters", "at most 2 characters"),
         ("{kind: vllm, api_keys: '${A}'}", "api_keys", "must be a list"),
     ],

@@ -60,6 +60,10 @@ def test_the_example_lists_nothing_that_nobody_reads():
         ("KEEPALIVE_S", "never"),
         ("ROUTING_CONFIG", "no-such.yaml"),
         ("MODELS_CONFIG", "no-such.yaml"),
+        ("DEEPSEEK_TPM_LIMIT", "plenty"),
+        ("GEMINI_RPM_LIMIT", "0"),
+        ("ACME_EU_TPD_LIMIT", "1.5"),
+        ("ANONYMOUS_RPM_LIMIT", "-3"),
     ],
 )
 def test_a_bad_value_stops_the_start_in_under_a_second_naming_the_variable(tmp_path, name, value):
