@@ -10,7 +10,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from ninja import Query, Router
+from ninja import Query, Router, Status
 
 from accounting import account, activity, generations, statistics
 from accounting.reports import published
@@ -55,10 +55,10 @@ def list_keys(request: HttpRequest, query: Query[KeysQuery]) -> dict[str, Any]:
 
 
 @management_router.post("/keys", response={201: dict[str, Any]}, summary="Create an API key; the answer has its secret")
-def create_key(request: HttpRequest, body: NewKey, response: HttpResponse) -> tuple[int, dict[str, Any]]:
+def create_key(request: HttpRequest, body: NewKey, response: HttpResponse) -> Status[dict[str, Any]]:
     response["Cache-Control"] = "no-store"
     key, secret = account.create(body.fields())
-    return 201, {"data": account.describe(key), "key": secret}
+    return Status(201, {"data": account.describe(key), "key": secret})
 
 
 @management_router.get("/keys/{key_hash}", summary="One API key")

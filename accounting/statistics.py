@@ -176,9 +176,12 @@ def _figures(scope: Scope, group_by: GroupBy | None) -> dict[Any, Figures]:
     for group, error_type, n in errors.values_list("group", "error_type").annotate(Sum("n")):
         found[group].sums.error_types[error_type] += n
     buckets = _grouped(HourlyBucket.objects.filter(scope.restrict("usage__")), group_by, "usage__")
-    for group, metric, bucket, n in buckets.values_list("group", "metric", "bucket").annotate(Sum("n")):
+    # One pass for both metrics: what this costs is the database's sorting, by as few columns as possible.
+    both = {metric.value: Sum("n", filter=Q(metric=metric), default=0) for metric in HourlyBucket.Metric}
+    for group, bucket, latency, ttft in buckets.values_list("group", "bucket").annotate(**both):
         sums = found[group].sums
-        (sums.latency if metric == HourlyBucket.Metric.LATENCY else sums.ttft)[bucket] += n
+        sums.latency[bucket] += latency
+        sums.ttft[bucket] += ttft
     return found
 
 

@@ -447,7 +447,7 @@ class TestStatistics:
     def test_the_staff_may_read_them_without_a_key(self, call, django_user_model):
         client = factories.browser()
         assert client.get("/v1/stats").status_code == 200
-        assert client.post("/v1/stats").status_code == 405
+        problem(client.post("/v1/stats"), 405)
         ordinary = Client()
         ordinary.force_login(django_user_model.objects.create_user("ordinary"))
         problem(ordinary.get("/v1/stats"), 401)
@@ -475,6 +475,32 @@ class TestStatistics:
         response = call("GET", f"/v1/stats?{query}", manager)
         assert response.status_code in (400, 422)
         assert response.json()["error"]["message"].startswith(query.partition("=")[0])
+
+
+class TestBrowsers:
+    def test_they_may_ask_and_read_whatever_page_it_is(self, call):
+        _, secret = keys.mint("ci")
+        asked = {
+            "Access-Control-Request-Method": "PATCH",
+            "Access-Control-Request-Headers": "authorization, x-stainless-os",
+        }
+        allowed = Client().options("/api/v1/keys/abc", headers=asked)
+        assert (allowed.status_code, allowed.headers["Access-Control-Allow-Headers"]) == (
+            204,
+            "authorization, x-stainless-os",
+        )
+        assert "PATCH" in allowed.headers["Access-Control-Allow-Methods"]
+        for path in ("/v1/key", "/v1/keys", "/v1/keys/a/b"):
+            response = call("GET", path, secret)
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert "Access-Control-Allow-Credentials" not in response.headers
+        assert "Access-Control-Allow-Origin" not in Client().get("/admin/login/").headers
+
+    def test_pages_and_methods_that_do_not_exist_are_told_in_the_envelope(self, call, manager):
+        assert "/v1/keys/a/b" in problem(call("GET", "/v1/keys/a/b", manager), 404)
+        response = call("PUT", "/v1/keys", manager, {})
+        assert "GET, POST" in problem(response, 405)
+        assert set(response.headers["Allow"].split(", ")) == {"GET", "POST"}
 
 
 def test_a_lost_database_is_503_and_not_a_bug(call, manager, monkeypatch):
