@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -42,7 +42,7 @@ class Attempts:
 
     async def answer(self, exchange: Exchange, plan: Plan) -> tuple[Candidate, Completion]:
         """The first whole answer, and who gave it. Raises the last candidate's error when none answers."""
-        candidate, attempt, completion = await self._first(exchange, plan, self._complete)
+        candidate, attempt, completion = await self._first(exchange, self._course(exchange, plan), self._complete)
         exchange.answered_by(candidate, attempt)
         return candidate, completion
 
@@ -50,7 +50,7 @@ class Attempts:
         """The first stream that says something. Raises the last candidate's error when none does."""
         patience = self._hedge_after_s(plan)
         if patience is None:
-            _, _, opened = await self._first(exchange, plan, self._stream)
+            opened = await self._lead(exchange, self._course(exchange, plan))
         else:
             opened = await self._hedged(exchange, plan, patience)
         exchange.answered_by(opened.candidate, opened.attempt)
@@ -91,35 +91,33 @@ class Attempts:
 
     # --- one after the other ------------------------------------------------------------------------------------------
 
-    async def _first(self, exchange: Exchange, plan: Plan, call: Call[Result]) -> tuple[Candidate, Attempt, Result]:
-        course = Course.of(plan, exchange.started + plan.policy.deadline_s)
-        previous: list[JSON] = []
-        last: ProviderError | InvalidRequest | None = None
+    def _course(self, exchange: Exchange, plan: Plan) -> Course:
+        return Course.of(plan, exchange.started + plan.policy.deadline_s)
+
+    async def _first(self, exchange: Exchange, course: Course, call: Call[Result]) -> tuple[Candidate, Attempt, Result]:
+        failed: list[tuple[Candidate, ProviderError | InvalidRequest]] = []
         while (candidate := course.take()) is not None:
             now = time.monotonic()
             if self.health.is_open(candidate.adapter.id, now):
-                continue  # Paused since the plan was made, or another request is probing it.
+                course.give_back()  # Paused since the plan was made, or another request is probing it.
+                continue
             try:
                 attempt, result = await self._try(exchange, candidate, call)
                 return candidate, attempt, result
             except (ProviderError, InvalidRequest) as error:
-                last = error
+                failed.append((candidate, error))
                 took_s = time.monotonic() - now
                 delay_s = course.after(candidate, error, took_s=took_s, now=time.monotonic(), dice=self.dice)
                 if delay_s is None:
                     break
-                name = candidate.adapter.provider.name
-                status = error.upstream_status if isinstance(error, ProviderError) else None
-                previous.append({"provider": name, "code": error.status, "status": status})
                 if delay_s:
                     # The loop's timers count whole milliseconds and may ring early, when the adapter is still paused.
                     await asyncio.sleep(delay_s + 0.01)
-        if last is None:
-            raise NoCandidates(
-                "Every adapter of this model was paused a moment ago; try again.", headers={"Retry-After": "1"}
-            )
+        if not failed:
+            raise _paused()
+        *previous, (_, last) = failed
         if previous:
-            last.metadata["previous_errors"] = previous
+            last.metadata["previous_errors"] = [_told(*before) for before in previous]
         raise last
 
     async def _try(self, exchange: Exchange, candidate: Candidate, call: Call[Result]) -> tuple[Attempt, Result]:
@@ -149,15 +147,18 @@ class Attempts:
         return ttft.p95 if ttft else None
 
     async def _hedged(self, exchange: Exchange, plan: Plan, patience: float) -> OpenStream:
-        """The first of two streams to say something. The other is given up, and stays on the record as an attempt."""
-        first, second, *others = plan.candidates
-        leading = asyncio.ensure_future(self._lead(exchange, replace(plan, candidates=(first, *others))))
-        racing = [leading]
+        """The first of two streams to say something. The other is given up, and stays on the record as an attempt.
+
+        The second is of the same model, since a slow start is no reason for another one, and comes from the course that the
+        first is on: so nobody is asked by both.
+        """
+        course = self._course(exchange, plan)
+        racing = [asyncio.ensure_future(self._lead(exchange, course))]
         winner: OpenStream | None = None
         try:
             await asyncio.wait(racing, timeout=patience)
-            if not leading.done() or leading.exception() is not None:
-                racing.append(asyncio.ensure_future(self._chase(exchange, second)))
+            if not racing[0].done() and course.has_siblings:
+                racing.append(asyncio.ensure_future(self._chase(exchange, course)))
                 await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
             ready = [task for task in racing if task.done() and task.exception() is None]
             if not ready:
@@ -168,13 +169,28 @@ class Attempts:
             return winner
         finally:
             for task in racing:
-                await _end(task, winner)
+                await self._end(exchange, task, winner)
 
-    async def _lead(self, exchange: Exchange, plan: Plan) -> OpenStream:
-        return (await self._first(exchange, plan, self._stream))[2]
+    async def _lead(self, exchange: Exchange, course: Course) -> OpenStream:
+        return (await self._first(exchange, course, self._stream))[2]
 
-    async def _chase(self, exchange: Exchange, candidate: Candidate) -> OpenStream:
+    async def _chase(self, exchange: Exchange, course: Course) -> OpenStream:
+        candidate = course.take()
+        if candidate is None or self.health.is_open(candidate.adapter.id, time.monotonic()):
+            raise _paused()
         return (await self._try(exchange, candidate, self._stream))[1]
+
+    async def _end(self, exchange: Exchange, task: asyncio.Future[OpenStream], winner: OpenStream | None) -> None:
+        """End a task that has raced for a stream, and its stream unless that is the winner."""
+        task.cancel()
+        try:
+            opened = await task
+        except (asyncio.CancelledError, GatewayError):
+            return
+        if opened is not winner:
+            exchange.attempt_abandoned(opened.attempt)
+            self.health.released(opened.candidate.adapter.id)
+            await opened.answer.aclose()
 
     # --- one call -----------------------------------------------------------------------------------------------------
 
@@ -237,12 +253,11 @@ class Attempts:
         return max(0.05, min(timeout_s, left))
 
 
-async def _end(task: asyncio.Future[OpenStream], winner: OpenStream | None) -> None:
-    """End a task that has raced for a stream, and its stream unless that is the winner."""
-    task.cancel()
-    try:
-        opened = await task
-    except (asyncio.CancelledError, GatewayError):
-        return
-    if opened is not winner:
-        await opened.answer.aclose()
+def _told(candidate: Candidate, error: ProviderError | InvalidRequest) -> JSON:
+    """An earlier failure, as the caller is told of it beside the last one."""
+    status = error.upstream_status if isinstance(error, ProviderError) else None
+    return {"provider": candidate.adapter.provider.name, "code": error.status, "status": status}
+
+
+def _paused() -> NoCandidates:
+    return NoCandidates("Every adapter of this model was paused a moment ago; try again.", headers={"Retry-After": "1"})

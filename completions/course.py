@@ -53,6 +53,15 @@ class Course:
         self.tries_left -= 1
         return candidate
 
+    def give_back(self) -> None:
+        """The candidate taken last was not asked: its try is free again."""
+        self.tries_left += 1
+
+    @property
+    def has_siblings(self) -> bool:
+        """Whether another adapter of the present model is waiting, and a try left for it."""
+        return bool(self.tries_left and self._siblings())
+
     def after(
         self, failed: Candidate, error: ProviderError | InvalidRequest, *, took_s: float, now: float, dice: random.Random
     ) -> float | None:

@@ -198,7 +198,9 @@ class Exchange:
         attempt.error = error.message[:500]
 
     def attempt_abandoned(self, attempt: Attempt) -> None:
-        """The attempt was ended by us: its race is lost, or its client has left."""
+        """The attempt was ended by us: its race is lost, or its client has left. One that had failed already stays failed."""
+        if attempt.error is not None:
+            return
         attempt.latency_ms = self.elapsed_ms() - attempt.started_ms
         attempt.error = "given up by the gateway"
         attempt.prompt_tokens = attempt.prompt_tokens or self.prompt_characters // CHARACTERS_PER_TOKEN
@@ -254,14 +256,18 @@ class Exchange:
         self._settle()
 
     def failed(self, error: GatewayError) -> None:
-        """Make the record of a failed request durable, as far as that is possible."""
+        """Make the record of a failed request durable, as far as that is possible. What is settled stays as it is."""
+        if self.record.is_settled:
+            return
         self.record.status_code = error.status
         self.record.error = error.message[:2000]
         self.record.error_type = error.error_type
         self._settle_quietly()
 
     def cancelled(self) -> None:
-        """Make the record of a request durable whose client has left."""
+        """Make the record of a request durable whose client has left. What is settled stays as it is."""
+        if self.record.is_settled:
+            return
         self.record.is_cancelled = True
         self.record.status_code = CLIENT_CLOSED_REQUEST
         self.record.error = "The client closed the request"

@@ -65,13 +65,18 @@ class Pipeline:
 
     def _deliver(self, exchange: Exchange, candidate: Candidate, completion: Completion) -> JSON:
         """Relay and settle, in this order: the body is ready before its record is durable, and is sent after."""
-        tally = relay.tally_of(completion, keep_text=exchange.keeps_content)
-        usage = tally.settle(exchange.prompt_characters)
-        charged = relay.charge(usage, exchange.prices_of(candidate), tally.finish_reason)
-        if exchange.hides_reasoning:
-            relay.without_reasoning(completion)
-        body = relay.body(completion, exchange.identity(candidate), usage, charged)
-        exchange.consumed(candidate, tally, usage, charged)
+        try:
+            tally = relay.tally_of(completion, keep_text=exchange.keeps_content)
+            usage = tally.settle(exchange.prompt_characters)
+            charged = relay.charge(usage, exchange.prices_of(candidate), tally.finish_reason)
+            if exchange.hides_reasoning:
+                relay.without_reasoning(completion)
+            body = relay.body(completion, exchange.identity(candidate), usage, charged)
+            exchange.consumed(candidate, tally, usage, charged)
+        except Exception:
+            # A bug of ours. The call must not count as in flight for ever.
+            self.health.released(candidate.adapter.id)
+            raise
         self._succeeded(exchange, candidate, usage.completion_tokens)
         return body
 
@@ -103,6 +108,7 @@ class Pipeline:
     async def events(self, exchange: Exchange, opening: asyncio.Future[OpenStream]) -> AsyncGenerator[bytes, None]:
         """The bytes of an event stream, to `[DONE]`. Closing the generator ends the upstream's call and settles."""
         live: LiveStream | None = None
+        has_left = False
         try:
             if not opening.done():
                 yield sse.COMMENT
@@ -114,18 +120,21 @@ class Pipeline:
         except GatewayError as error:
             yield self._break_off(exchange, live, error)
         except asyncio.CancelledError:
-            if not self.is_stopping:
-                self._client_gone(exchange, live)
-                raise
-            yield self._break_off(exchange, live, _shutting_down())
+            has_left = not self.is_stopping
+            if not has_left:
+                yield self._break_off(exchange, live, _shutting_down())
             raise
         except GeneratorExit:
-            self._client_gone(exchange, live)
+            has_left = True
             raise
         except Exception as error:  # noqa: BLE001  a bug of ours must still end the stream honestly
             yield self._break_off(exchange, live, self._internal(exchange, error, settle=False))
         finally:
-            await (self._abandon(opening) if live is None else live.opened.answer.aclose())
+            try:
+                await (self._abandon(opening) if live is None else live.opened.answer.aclose())
+            finally:
+                if has_left:
+                    self._client_gone(exchange, live)
 
     async def _chunks(self, exchange: Exchange, live: LiveStream) -> AsyncIterator[list[Chunk]]:
         """All chunks of the answer, over as many streams as it takes. Raises `ProviderError` if it cannot be completed."""
@@ -161,6 +170,7 @@ class Pipeline:
 
     def _finish(self, exchange: Exchange, live: LiveStream) -> bytes:
         self._consumed(exchange, live)
+        live.is_settled = True
         self._succeeded(exchange, live.opened.candidate, exchange.usage.completion_tokens)
         return live.relaying.finish(exchange.usage, exchange.charged)
 
@@ -249,7 +259,7 @@ class Pipeline:
 
 @dataclass(slots=True)
 class LiveStream:
-    """A stream on its way to the client. `is_settled`: the present attempt has failed, and that has been written down."""
+    """A stream on its way to the client. `is_settled`: how the present attempt ended has been written down."""
 
     opened: OpenStream
     relaying: StreamRelay

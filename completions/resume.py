@@ -39,7 +39,8 @@ class Said:
     content: list[str] = field(default_factory=list)
     calls: list[SaidCall] = field(default_factory=list)
     has_other: bool = False
-    """Something that cannot be compared, such as images, or a second choice: then nothing is resumed."""
+    """Something that cannot be compared, such as images, a refusal, signed reasoning or a second choice: then nothing is
+    resumed."""
 
     def add(self, chunks: list[Chunk]) -> None:
         for chunk in chunks:
@@ -51,7 +52,7 @@ class Said:
                     self.reasoning.append(reasoning)
                 for call in delta.get("tool_calls") or ():
                     self._add_call(call)
-                if choice["index"] or delta.get("images") or delta.get("audio") or not isinstance(content or "", str):
+                if choice["index"] or any(delta[key] for key in delta.keys() - _COMPARED) or _is_signed(delta):
                     self.has_other = True
 
     def _add_call(self, call: JSON) -> None:
@@ -60,6 +61,14 @@ class Said:
         said = self.calls[call["index"]]
         said.name += call["function"].get("name") or ""
         said.arguments += call["function"].get("arguments") or ""
+
+
+_COMPARED = frozenset({"role", "content", "reasoning", "reasoning_details", "tool_calls"})
+
+
+def _is_signed(delta: JSON) -> bool:
+    """Whether `delta` holds reasoning beyond its text, such as a signature, which no other answer repeats."""
+    return any(detail.get("signature") or detail.get("data") for detail in delta.get("reasoning_details") or ())
 
 
 def continuation(chat: Mapping[str, Any], said: Said, way: Continuation) -> JSON | None:
@@ -91,15 +100,27 @@ class Replay:
         self._reasoning = _Repeated("".join(said.reasoning))
         self._content = _Repeated("".join(said.content))
         self._calls = [(_Repeated(call.name), _Repeated(call.arguments)) for call in said.calls]
+        self._held: list[Chunk] = []
 
     def feed(self, chunks: list[Chunk]) -> list[Chunk]:
-        """What is new in `chunks`. Raises `AnswersDiffer` as soon as the two answers do."""
+        """What is new in `chunks`. Raises `AnswersDiffer` as soon as the two answers do.
+
+        What is new already while something old is still to come, as where two tool calls are told in another order, is held
+        until all that is old has come.
+        """
         for chunk in chunks:
             for choice in chunk.choices:
+                if choice["index"]:
+                    raise AnswersDiffer("A second provider gives another choice, where only the first can be gone on with")
                 self._skip(choice["delta"])
                 if choice["finish_reason"] is not None and not self.is_caught_up:
                     raise AnswersDiffer("A second provider's answer is shorter than what had been sent already")
-        return [chunk for chunk in chunks if self.is_caught_up or chunk.usage is not None]
+            if self.is_caught_up or chunk.usage is not None or _says_something(chunk):
+                self._held.append(chunk)
+        if not self.is_caught_up:
+            return []
+        released, self._held = self._held, []
+        return released
 
     @property
     def is_caught_up(self) -> bool:
@@ -112,25 +133,32 @@ class Replay:
 
     def _skip(self, delta: JSON) -> None:
         if reasoning := delta.get("reasoning"):
-            rest = self._reasoning.skip(reasoning)
-            if rest and (self._content.text or self._calls):
-                raise AnswersDiffer("A second provider reasons for longer than the first one did")
-            delta.pop("reasoning_details", None)
-            delta.pop("reasoning")
-            if rest:
-                delta["reasoning"] = rest
-                delta["reasoning_details"] = [{"type": "reasoning.text", "text": rest, "format": "unknown", "index": 0}]
+            self._skip_reasoning(delta, reasoning)
         if content := delta.get("content"):
             more = delta["content"] = self._content.skip(content)
-            if self._calls and more:
-                raise AnswersDiffer("A second provider says more before its tool call than the first one did")
+            if more and (self._calls or not self._reasoning.is_over):
+                raise AnswersDiffer("A second provider says something where the first one thought or called a tool")
         if calls := delta.pop("tool_calls", None):
             fragments = [new for call in calls if (new := self._skip_call(call)) is not None]
             if fragments:
                 delta["tool_calls"] = fragments
 
+    def _skip_reasoning(self, delta: JSON, reasoning: str) -> None:
+        rest = self._reasoning.skip(reasoning)
+        if rest and (self._content.text or self._calls):
+            raise AnswersDiffer("A second provider reasons for longer than the first one did")
+        if rest == reasoning:
+            return
+        delta.pop("reasoning_details", None)
+        delta.pop("reasoning")
+        if rest:
+            delta["reasoning"] = rest
+            delta["reasoning_details"] = [{"type": "reasoning.text", "text": rest, "format": "unknown", "index": 0}]
+
     def _skip_call(self, call: JSON) -> JSON | None:
         """The part of a tool call's fragment that is new; ids of calls that were begun already stay the first ones."""
+        if not (self._reasoning.is_over and self._content.is_over):
+            raise AnswersDiffer("A second provider calls a tool where the first one was still speaking")
         index = call["index"]
         if index >= len(self._calls):
             return call
@@ -139,6 +167,10 @@ class Replay:
             raise AnswersDiffer("A second provider calls another tool than the first one did")
         rest = arguments.skip(call["function"].get("arguments") or "")
         return {"index": index, "function": {"arguments": rest}} if rest else None
+
+
+def _says_something(chunk: Chunk) -> bool:
+    return any(value for choice in chunk.choices for key, value in choice["delta"].items() if key != "role")
 
 
 class _Repeated:

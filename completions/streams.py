@@ -14,7 +14,7 @@ from completions import relay
 from completions.dialects.base import Chunk, Completion, StreamDecoder
 from completions.resume import Replay
 from completions.upstream import Answer, Endpoint
-from gateway_project.errors import ProviderError, ProviderUnavailable
+from gateway_project.errors import ProviderError, ProviderTimeout, ProviderUnavailable
 from routingapp.plan import Candidate
 
 AFTER_FINISH_S = 2.0
@@ -51,10 +51,11 @@ async def first_content(opened: OpenStream, endpoint: Endpoint, deadline: float)
     if answer.headers.get("content-type", "").startswith("application/json"):
         completion = endpoint.dialect.decode(await answer.read_all(until(deadline)), endpoint.adapter)
         decoder.is_finished = True
-        opened.held = [_as_chunk(completion)]
+        whole = [_as_chunk(completion)]
+        opened.held = opened.replay.feed(whole) if opened.replay else whole
         return
     while True:
-        data = await answer.read(until(deadline))
+        data = await _read(answer, until(deadline), deadline)
         chunks = opened.read(data)
         opened.held += chunks
         if any(map(relay.has_content, chunks)):
@@ -76,25 +77,36 @@ def _is_answer(opened: OpenStream) -> bool:
 async def remaining(opened: OpenStream) -> AsyncIterator[list[Chunk]]:
     """The chunks after the first content. Raises `ProviderError` if the stream breaks before its finish reason."""
     answer, decoder = opened.answer, opened.decoder
-    if decoder.failure is not None:
+    if decoder.failure is not None and not decoder.is_finished:
         raise decoder.failure
     provider = opened.candidate.adapter.provider
-    deadline = time.monotonic() + provider.total_timeout_s
+    in_all = deadline = time.monotonic() + provider.total_timeout_s
     while not decoder.is_done:
-        patience = AFTER_FINISH_S if decoder.is_finished else min(provider.idle_timeout_s, until(deadline))
+        if not decoder.is_finished:
+            deadline = in_all
+        elif deadline == in_all:
+            deadline = min(in_all, time.monotonic() + AFTER_FINISH_S)
         try:
-            data = await answer.read(patience)
+            data = await _read(answer, min(provider.idle_timeout_s, until(deadline)), deadline)
+            chunks = opened.read(data)
         except ProviderError:
             if decoder.is_finished:
                 return  # All has been said; only the connection's end was missing.
             raise
-        yield opened.read(data)
-        if decoder.failure is not None:
+        yield chunks
+        if decoder.failure is not None and not decoder.is_finished:
             raise decoder.failure
         if not data:
             break
     if not decoder.is_finished:
         raise ProviderUnavailable("Provider broke the stream off before its end")
+
+
+async def _read(answer: Answer, within_s: float, deadline: float) -> bytes:
+    """The next bytes. Raises `ProviderTimeout` past `deadline`, also where bytes are always there and no wait ever ends."""
+    if time.monotonic() >= deadline:
+        raise ProviderTimeout("Provider kept sending past the time that it had")
+    return await answer.read(within_s)
 
 
 def until(deadline: float) -> float:
@@ -107,4 +119,7 @@ def _as_chunk(completion: Completion) -> Chunk:
     if not relay.is_answer(completion):
         raise ProviderUnavailable("Provider sent an empty answer")
     choices = [{**{k: v for k, v in c.items() if k != "message"}, "delta": c["message"]} for c in completion.choices]
+    for choice in choices:
+        for index, call in enumerate(choice["delta"].get("tool_calls") or ()):
+            call.setdefault("index", index)
     return Chunk(choices, completion.usage, completion.upstream_id, completion.extra)

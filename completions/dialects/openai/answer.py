@@ -50,10 +50,11 @@ class OpenAIDecoder(EventStreamDecoder):
             raise error
         upstream_id = _word(event.get("id"))
         given = event.get("choices") or ()
+        known = len(self._readers)
         choices = [self._reader(choice, place, upstream_id).read(choice, "delta") for place, choice in enumerate(given)]
-        for choice in choices:
-            if choice["finish_reason"] is not None:
-                self.is_finished = all(reader.is_finished for reader in self._readers.values())
+        if len(self._readers) > known or any(choice["finish_reason"] is not None for choice in choices):
+            # Also at a new choice: some send the choices of an answer one after the other.
+            self.is_finished = all(reader.is_finished for reader in self._readers.values())
         reported = _reported(event, given)
         usage = counts.usage(reported) if reported else None
         extra = _extra(event)
