@@ -12,8 +12,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 django.setup(set_prefix=False)
 
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402  needs the settings above
-
+from gateway_project.django_lane import DjangoLane  # noqa: E402  needs the settings above
 from gateway_project.lane import ApiLane  # noqa: E402
 from gateway_project.lifespan import Lifespan  # noqa: E402
 
@@ -23,7 +22,7 @@ DJANGO_PAGES = ("docs", "openapi.json", "key", "auth/key", "keys", "credits", "a
 _LEAN = re.compile(rf"^/(?:health(?:/|$)|(?:api/)?v1/(?!(?:{'|'.join(map(re.escape, DJANGO_PAGES))})(?:/|$)))")
 
 lean_lane = ApiLane()
-django_lane = ASGIHandler()
+django_lane = DjangoLane()
 lifespan = Lifespan()
 
 

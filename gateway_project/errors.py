@@ -13,6 +13,7 @@ HTTP clients or rows: standard library only.
     │   ├── NoEndpoints             404  the model exists, but nothing may serve this request (metadata: why, one by one)
     │   ├── NotFound                404  no such page or record
     │   ├── MethodNotAllowed        405
+    │   ├── RequestTimedOut         408  the request itself arrived too slowly
     │   ├── PayloadTooLarge         413
     │   ├── UnsupportedMediaType    415
     │   ├── Unprocessable           422  well-formed, but a value is out of its range
@@ -130,6 +131,11 @@ class NoEndpoints(NotFound):
 
 class MethodNotAllowed(CallerError):
     status = 405
+
+
+class RequestTimedOut(CallerError):
+    status = 408
+    error_type = "timeout"
 
 
 class PayloadTooLarge(CallerError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +20,7 @@ from accounting import ledger
 from catalog.seed.problems import SeedRefused
 from completions import runtime, snapshot
 from completions.snapshot import Follower
-from gateway_project import embedded, installation
+from gateway_project import embedded, installation, supervisor
 from gateway_project.embedded import Worker
 
 log = logging.getLogger("gateway.lifespan")
@@ -33,6 +34,7 @@ class Lifespan:
     def __init__(self) -> None:
         self._follower: Follower | None = None
         self._worker: Worker | None = None
+        self._heartbeat = supervisor.Heartbeat(supervisor.watchdog_limit_s())
 
     async def __call__(self, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
         await receive()
@@ -59,9 +61,12 @@ class Lifespan:
         self._follower.start()
         _drain_on_signals()
         log.info("serving catalogue revision %d", snapshot.current().revision)
+        self._heartbeat.start()
+        supervisor.ready()
 
     async def shutdown(self) -> None:
         """The server has finished or cut off all requests by now: stop the threads and write what is left."""
+        await self._heartbeat.stop()
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
         await runtime.stop()
@@ -93,10 +98,21 @@ def _drain_on_signals() -> None:
 
         def on_signal(number: int, frame: FrameType | None, server: Any = server) -> None:
             runtime.drain()
+            supervisor.stopping()
             if callable(server):
                 server(number, frame)
 
         signal.signal(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's wish
+        signal.signal(signal.SIGHUP, _end_to_be_restarted)
+
+
+def _end_to_be_restarted(number: int, frame: FrameType | None) -> None:
+    """`systemctl reload` of a single process: it cannot replace itself, but end well and be started again by systemd.
+
+    Several processes are replaced one by one by their parent, which takes SIGHUP itself.
+    """
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def migrate_if_empty() -> None:

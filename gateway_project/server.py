@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 from typing import Any
 
 import uvicorn
 from django.conf import settings
+
+from gateway_project.connection import PatientConnection
+
+IDLE_S = 75
+"""How long a connection without a request is kept. Longer than proxies keep theirs (nginx and AWS load balancers: 60 s), so that
+none sends a request into a connection that is just being closed."""
+WORKER_START_S = 30
+"""How long a new worker may take to start when workers are replaced on SIGHUP, and to answer its parent's pings."""
 
 
 class AddressUnusable(OSError):
@@ -35,14 +44,28 @@ def check_address(host: str, port: int) -> None:
             ) from error
 
 
+def address_of(fd: int) -> tuple[str, int]:
+    """Host and port of the listening socket `fd`. Raises `AddressUnusable` when it is none, or not TCP."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as inherited:
+            name = inherited.getsockname()
+    except OSError as error:
+        raise AddressUnusable(
+            f"Descriptor {fd} is no socket: {error.strerror}. Check ListenStream= in gateway.socket."
+        ) from error
+    if not isinstance(name, tuple):
+        raise AddressUnusable(f"Descriptor {fd} is no TCP socket but {name!r}; use a port in ListenStream=.")
+    return str(name[0]), int(name[1])
+
+
 def url(host: str, port: int) -> str:
     """What to type into a browser on this machine."""
     shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
     return f"http://{shown}:{port}"
 
 
-def run(host: str, port: int, *, workers: int = 1, reload: bool = False) -> None:
-    """Serve until SIGINT or SIGTERM, letting running answers end within SHUTDOWN_GRACE_S.
+def run(host: str, port: int, *, fd: int | None = None, workers: int = 1, reload: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM, letting running answers end within SHUTDOWN_GRACE_S; with `fd` on that open socket.
 
     Raises `KeyboardInterrupt` for a signal that arrives before serving, `SystemExit` when the application does not start.
     """
@@ -51,9 +74,10 @@ def run(host: str, port: int, *, workers: int = 1, reload: bool = False) -> None
         f"{module}:{attribute}",
         host=host,
         port=port,
+        fd=fd,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=PatientConnection,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -61,7 +85,9 @@ def run(host: str, port: int, *, workers: int = 1, reload: bool = False) -> None
         server_header=False,
         proxy_headers=bool(settings.FORWARDED_ALLOW_IPS),
         forwarded_allow_ips=settings.FORWARDED_ALLOW_IPS,
+        timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=math.ceil(settings.SHUTDOWN_GRACE_S),
+        timeout_worker_healthcheck=WORKER_START_S,
         **_reload_options(reload),
     )
 

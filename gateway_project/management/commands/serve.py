@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from catalog.seed.problems import SeedRefused
-from gateway_project import embedded, installation, server, welcome
+from gateway_project import embedded, installation, server, supervisor, welcome
 
 
 class Command(BaseCommand):
@@ -28,15 +28,18 @@ class Command(BaseCommand):
         if workers < 1:
             raise CommandError(f"--workers {workers} must be at least 1")
         try:
-            server.check_address(host, port)
+            if (fd := supervisor.inherited_socket()) is None:
+                server.check_address(host, port)
+            else:
+                host, port = server.address_of(fd)
             # Until uvicorn takes the signals over, and again after it is done, SIGTERM is as good as Ctrl-C.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             with embedded.kept_running() as wait_for_worker:
                 self.prepare()
                 wait_for_worker()
                 self.announce(host, port)
-                server.run(host, port, workers=workers, reload=options["reload"])
-        except server.AddressUnusable as error:
+                server.run(host, port, fd=fd, workers=workers, reload=options["reload"])
+        except (server.AddressUnusable, supervisor.UnusableSockets) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             pass  # uvicorn swallows those that arrive later; either way everything is stopped by now

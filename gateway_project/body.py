@@ -1,0 +1,65 @@
+"""Reading a request's body within a size and a time, for both lanes. Owns the two limits; knows nothing of what is in it.
+
+Without them one client could fill the memory (or Django's spool file the disk), or hold a request open for ever by sending a
+byte now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from gateway_project.errors import PayloadTooLarge, RequestTimedOut
+
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+CLOSE = {"Connection": "close"}
+"""What is left of such a body is not read: the connection cannot carry another request."""
+
+
+class ClientGone(Exception):
+    """The client left before its request was complete."""
+
+
+async def read(receive: Receive, announced: str, *, limit_bytes: int, within_s: float) -> bytes:
+    """The whole body. `announced` is the value of Content-Length, or empty.
+
+    Raises `PayloadTooLarge` as soon as it is known to be, `RequestTimedOut` when the body has not arrived `within_s` seconds, and
+    `ClientGone` if it never completes.
+    """
+    if announced.isdigit() and int(announced) > limit_bytes:
+        raise _too_large(int(announced), limit_bytes)
+    try:
+        async with asyncio.timeout(within_s):
+            return await _collect(receive, limit_bytes)
+    except TimeoutError:
+        raise RequestTimedOut(
+            f"The request body was not complete within {within_s:g} s (BODY_TIMEOUT_S). Send it faster, or URLs for media.",
+            headers=CLOSE,
+        ) from None
+
+
+async def _collect(receive: Receive, limit_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    is_more = True
+    while is_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit_bytes:
+            raise _too_large(size, limit_bytes)
+        parts.append(part)
+        is_more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(size: int, limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"The request body has {size} bytes or more; at most {limit} are taken (MAX_BODY_MB). Send less, or URLs for media.",
+        headers=CLOSE,
+    )

@@ -1,0 +1,118 @@
+"""One client's connection, with an end to its patience: uvicorn's own has none for slow requests or readers that stopped reading.
+
+Owns three limits: how long and how large a request's head may be, and how long a client may leave bytes unread. What they cost
+is nothing per event: timers run only while a client keeps the gateway waiting. Bodies have limits of their own (`body`). Must
+not know what is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+from django.conf import settings
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway_project.errors import GatewayError, InvalidRequest, RequestTimedOut
+
+HEAD_LIMIT_BYTES = 64 * 1024
+"""Request line and headers, or trailers. One read of the socket may exceed it before it is noticed (asyncio reads 256 KiB)."""
+
+
+class HeadTooLarge(InvalidRequest):
+    status = 431
+
+
+class PatientConnection(HttpToolsProtocol):
+    """What uvicorn makes for every connection (`server.run`)."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _unparsed_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_complete()
+        self._can_write()
+        super().connection_lost(exc)
+
+    # --- Slow and endless heads ---
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._expect_head()  # the next request of a kept connection, from its first byte on
+        self._unparsed_bytes += len(data)
+        super().data_received(data)
+        if self._unparsed_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
+            limit_kib = HEAD_LIMIT_BYTES // 1024
+            self._refuse(HeadTooLarge(f"Request line and headers exceed {limit_kib} KiB; send fewer or shorter ones."))
+
+    def on_message_begin(self) -> None:
+        self._unparsed_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._unparsed_bytes = 0
+        self._head_is_complete()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed_bytes = 0
+        super().on_body(body)
+
+    def _expect_head(self) -> None:
+        self._deadline = self.loop.call_later(settings.HEAD_TIMEOUT_S, self._on_slow_head)
+
+    def _head_is_complete(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _on_slow_head(self) -> None:
+        self._deadline = None
+        if self._unparsed_bytes:
+            seconds = f"{settings.HEAD_TIMEOUT_S:g} s (HEAD_TIMEOUT_S)"
+            self._refuse(RequestTimedOut(f"The request's headers were not complete within {seconds}."))
+        else:
+            self.transport.close()  # a connection that was never used
+
+    # --- Readers that stopped reading ---
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(settings.SEND_TIMEOUT_S, self._on_stalled_reader)
+
+    def resume_writing(self) -> None:
+        self._can_write()
+        super().resume_writing()
+
+    def _can_write(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _on_stalled_reader(self) -> None:
+        """To the request this is a client that has left: it is cancelled, and what it cost is recorded."""
+        self._stalled = None
+        self.transport.abort()
+
+    # --- Refusals without a request ---
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(InvalidRequest(f"{msg} It is not HTTP/1.1 as this server reads it."))
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Answer in the envelope of all errors, and hang up; into the middle of another answer nothing is written."""
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        content = orjson.dumps({"error": error.body()})
+        self.transport.write(
+            STATUS_LINE[error.status]
+            + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(content)
+            + content
+        )
+        self.transport.close()

@@ -1,0 +1,54 @@
+"""Django's own lane: admin, account pages, statistics, metrics. Adds to Django's handler what it lacks, an end to bodies.
+
+Django writes a body of any size to a file before it looks at the first byte, for as long as the client cares to send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+
+from completions import envelope
+from gateway_project import body
+from gateway_project.errors import GatewayError
+
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class DjangoLane(ASGIHandler):
+    """Django's handler behind the same limits as the lean lane: MAX_BODY_MB, BODY_TIMEOUT_S."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        announced = next((value.decode("latin1") for name, value in scope["headers"] if name == b"content-length"), "")
+        limit_bytes = int(settings.MAX_BODY_MB * 1024 * 1024)
+        try:
+            content = await body.read(receive, announced, limit_bytes=limit_bytes, within_s=settings.BODY_TIMEOUT_S)
+        except body.ClientGone:
+            return
+        except GatewayError as error:
+            await _refuse(error, send)
+            return
+        await super().__call__(scope, _replay(content, receive), send)
+
+
+def _replay(content: bytes, receive: Receive) -> Receive:
+    """`receive` as it was before the body was read."""
+    pending: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return again
+
+
+async def _refuse(error: GatewayError, send: Send) -> None:
+    response = envelope.response(error)
+    headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
+    headers.append((b"content-length", str(len(response.content)).encode("ascii")))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})
