@@ -22,7 +22,7 @@ from accounting.pricing import Cost
 from accounting.record import Attempt, Record
 from accounting.usage import CHARACTERS_PER_TOKEN, Usage
 from catalog.prices import Prices, written
-from completions import schemas
+from completions import schemas, telemetry, underway
 from completions.relay import Identity, Tally
 from completions.snapshot import Snapshot
 from gateway_project.errors import GatewayError, LedgerUnavailable, ProviderAuthFailed, ProviderError
@@ -62,6 +62,7 @@ class Exchange:
 
     `conversation` names the conversation for stickiness; `answering` is the attempt whose answer the caller gets; `usage` and
     `charged` are what all attempts together consumed; `faulted` are the adapters whose fault has been counted.
+    `fault` is the domain of the error it ended with, `is_told` whether its end has been reported to `completions.telemetry`.
     """
 
     record: Record
@@ -77,13 +78,15 @@ class Exchange:
     usage: Usage = field(default_factory=Usage)
     charged: Cost = field(default_factory=Cost)
     faulted: set[int] = field(default_factory=set)
+    fault: str = ""
+    is_told: bool = False
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
     def begin(cls, key: KeyEntry, snapshot: Snapshot, headers: ClientHeaders, *, endpoint: str = "chat") -> Exchange:
         now = time.time()
         record = Record(
-            request_id=generation_id(now),
+            request_id=(request.claim_id() if (request := underway.current()) else None) or generation_id(now),
             timestamp=now,
             endpoint=endpoint,
             api_key_id=key.id,
@@ -175,6 +178,7 @@ class Exchange:
             started_ms=self.elapsed_ms(),
         )
         self.record.attempts.append(attempt)
+        telemetry.attempted(self.record, attempt)
         if self.answering is None:
             self._speak_of(candidate)
         return attempt
@@ -262,6 +266,7 @@ class Exchange:
         self.record.status_code = error.status
         self.record.error = error.message[:2000]
         self.record.error_type = error.error_type
+        self.fault = error.domain
         self._settle_quietly()
 
     def cancelled(self) -> None:
@@ -278,6 +283,13 @@ class Exchange:
     def _settle(self) -> None:
         self.record.latency_ms = self.elapsed_ms()
         ledger.settle(self.record)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the outside of the end, once, whether or not the ledger took the record."""
+        if not self.is_told:
+            self.is_told = True
+            telemetry.finished(self.record, self.fault)
 
     def _settle_quietly(self) -> None:
         """Settle where the caller is not told of success anyway: a ledger that is away must not hide the first error."""
@@ -285,6 +297,7 @@ class Exchange:
             self._settle()
         except LedgerUnavailable as error:
             log.error("request %s could not be recorded: %s", self.record.request_id, error.message)
+            self._tell()
 
 
 def _storable(number: int | None) -> int | None:

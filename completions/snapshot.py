@@ -42,6 +42,7 @@ class Snapshot:
 
 
 _current: Snapshot | None = None
+_checked_at = 0.0
 
 
 def current() -> Snapshot:
@@ -55,9 +56,14 @@ def is_loaded() -> bool:
     return _current is not None
 
 
+def checked_at() -> float:
+    """When the database last said that the snapshot is the newest (epoch seconds)."""
+    return _checked_at
+
+
 def load() -> Snapshot:
     """Read everything from the database and put it in force."""
-    global _current
+    global _current, _checked_at
     # The number is read first: an edit that happens meanwhile is loaded again rather than missed.
     number = revision.current()
     catalogue = catalog.loader.load(environment.lookup)
@@ -76,6 +82,7 @@ def load() -> Snapshot:
             }
         ),
     )
+    _checked_at = _current.loaded_at
     return _current
 
 
@@ -92,11 +99,13 @@ class Follower(threading.Thread):
         self._is_failing = False
 
     def run(self) -> None:
+        global _checked_at
         while not self._stopping.wait(self._poll_s):
             try:
                 if revision.current() != current().revision or time.time() >= current().catalogue.prices_change_at:
                     loaded = load()
                     log.info("catalogue revision %d is live: %d models", loaded.revision, len(loaded.catalogue.models))
+                _checked_at = time.time()
                 self._is_failing = False
             except DatabaseError as error:
                 if not self._is_failing:

@@ -17,6 +17,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from catalog.entries import AdapterEntry, Lookup, resolve
+from completions import tracing, underway
 from completions.dialects import DIALECTS
 from completions.dialects.base import Dialect, Encoded
 from gateway_project.errors import ConnectionBroken, ProviderError, ProviderTimeout, ProviderUnavailable
@@ -95,6 +96,9 @@ class Upstream:
         if request.headers:
             headers = headers.copy()
             headers.update(request.headers)
+        if tracing.is_on():
+            headers = headers.copy()
+            headers.update(tracing.headers())
         url = endpoint.stream_url if stream else endpoint.plain_url
         call = PreparedRequest(url, headers, request.body, endpoint.timeouts)
         with _provider_errors(f"nothing within {within_s:g} s"):
@@ -151,7 +155,13 @@ class Answer:
 
 @contextmanager
 def _provider_errors(timeout: str) -> Iterator[None]:
-    """Map what httpx, aiohttp and the socket raise, by the cause that aiohttp saw (httpx-aiohttp maps some too broadly)."""
+    """Map what httpx, aiohttp and the socket raise, by the cause that aiohttp saw (httpx-aiohttp maps some too broadly).
+
+    What happens inside is waiting for a provider, and is added up as such.
+    """
+    request = underway.current()
+    if request is not None:
+        request.wait_begins()
     try:
         yield
     except ProviderError:
@@ -167,3 +177,6 @@ def _provider_errors(timeout: str) -> Iterator[None]:
         if isinstance(error, httpx.TimeoutException) and isinstance(cause, TimeoutError):
             raise ProviderTimeout(f"Provider sent {timeout}") from error
         raise ConnectionBroken("Provider broke the connection off", raw=type(cause).__name__) from error
+    finally:
+        if request is not None:
+            request.wait_ends()

@@ -1,0 +1,60 @@
+"""What is told to the outside of each request: metrics, its access line and, where wanted, its spans. One call per event.
+
+Watching must never harm what is watched: whatever goes wrong here is logged and ends here.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from accounting.record import Attempt, Record
+from completions import metrics, tracing, underway
+
+log = logging.getLogger("gateway.telemetry")
+access = logging.getLogger("gateway.access")
+
+
+def attempted(record: Record, attempt: Attempt) -> None:
+    """An attempt begins."""
+    if tracing.is_on():
+        try:
+            tracing.attempt_begins(record, attempt)
+        except Exception:
+            log.exception("an attempt of %s could not be traced", record.request_id)
+
+
+def finished(record: Record, domain: str) -> None:
+    """The request has ended, and its record is final. `domain`: whose fault its failure was; empty where it did not fail."""
+    try:
+        metrics.observe(record, domain)
+        if access.isEnabledFor(logging.INFO):
+            write_access_line(record)
+        if tracing.is_on():
+            tracing.finish(record)
+    except Exception:
+        log.exception("the end of %s could not be reported", record.request_id)
+
+
+def write_access_line(record: Record) -> None:
+    """One line per request. As JSON all of it is there as fields; people read the sentence."""
+    request = underway.current()
+    fields = {
+        "gw_request_id": record.request_id,
+        "gw_model": record.model_id,
+        "gw_provider": record.provider,
+        "gw_status": record.status_code,
+        "gw_ms": record.latency_ms,
+        "gw_ttft_ms": record.ttft_ms,
+        "gw_prompt_tokens": record.prompt_tokens,
+        "gw_completion_tokens": record.completion_tokens,
+        "gw_cost_usd": record.cost_usd,
+        "gw_attempts": len(record.attempts),
+        "gw_error_type": record.error_type,
+        "gw_caller_request_id": request.caller_id if request else None,
+    }
+    access.info(
+        "%s %s",
+        record.endpoint,
+        "stream" if record.stream else "whole",
+        extra={name: value for name, value in fields.items() if value is not None and value != ""},
+    )
