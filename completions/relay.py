@@ -151,7 +151,9 @@ class StreamRelay:
     tally: Tally = field(default_factory=Tally)
     hide_reasoning: bool = False
     _head: JSON = field(init=False)
-    _last_choices: list[JSON] = field(init=False, default_factory=list)
+    _last_choices: dict[int, JSON] = field(init=False, default_factory=dict)
+    _said_apart: JSON = field(init=False, default_factory=dict)
+    """What came in chunks without choices, such as Azure's `prompt_filter_results`: it goes out with the usage."""
 
     def __post_init__(self) -> None:
         self._head = _head(self.identity)
@@ -160,7 +162,7 @@ class StreamRelay:
         """The answer is continued by somebody else, whose share is tallied separately."""
         self.identity, self._head = identity, _head(identity)
         self.tally = Tally(text=self.tally.text)
-        self._last_choices = []
+        self._last_choices = {}
 
     def events(self, chunks: list[Chunk]) -> bytes:
         """The events for `chunks`, ready to be sent."""
@@ -173,6 +175,7 @@ class StreamRelay:
         if chunk.upstream_id and tally.upstream_id is None:
             tally.upstream_id = chunk.upstream_id
         if not chunk.choices:
+            self._said_apart |= chunk.extra
             return b""
         for choice in chunk.choices:
             delta = choice["delta"]
@@ -183,20 +186,19 @@ class StreamRelay:
             if choice["finish_reason"] is not None:
                 tally.finish_reason = choice["finish_reason"]
                 tally.native_finish_reason = choice["native_finish_reason"]
-                self._last_choices.append(
-                    {
-                        "index": choice["index"],
-                        "delta": {"role": "assistant", "content": ""},
-                        "finish_reason": choice["finish_reason"],
-                        "native_finish_reason": choice["native_finish_reason"],
-                    }
-                )
+                self._last_choices[choice["index"]] = {
+                    "index": choice["index"],
+                    "delta": {"role": "assistant", "content": ""},
+                    "finish_reason": choice["finish_reason"],
+                    "native_finish_reason": choice["native_finish_reason"],
+                }
         return sse.event(orjson.dumps({**self._head, **chunk.extra, "choices": chunk.choices}))
 
     def finish(self, usage: Usage, charged: Cost) -> bytes:
         """The usage event, which repeats the finish as OpenRouter does, and `[DONE]`."""
-        last = {**self._head, "service_tier": None, "choices": self._last_choices, "usage": usage_json(usage, charged)}
-        return sse.event(orjson.dumps(last)) + sse.DONE
+        choices = list(self._last_choices.values())
+        last = {**self._head, "service_tier": None, **self._said_apart, "choices": choices}
+        return sse.event(orjson.dumps({**last, "usage": usage_json(usage, charged)})) + sse.DONE
 
     def error(self, error: GatewayError) -> bytes:
         """The error as a whole chunk, then `[DONE]`: a bare error object breaks OpenRouter's own SDKs (openrouter.md 3)."""

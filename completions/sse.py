@@ -34,7 +34,8 @@ class SSEDecoder:
                 data = data[:-1]
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         text = self._buffer + data if self._buffer else data
-        *blocks, self._buffer = text.split(b"\n\n")
+        blocks = text.split(b"\n\n")
+        self._buffer = blocks.pop()
         if len(self._buffer) > MAX_EVENT_BYTES:
             raise EventTooLargeError(f"an event of more than {MAX_EVENT_BYTES} bytes")
         return [event for block in blocks if (event := _parse(block)) is not None]
@@ -47,7 +48,6 @@ class SSEDecoder:
 
 
 def _parse(block: bytes) -> tuple[bytes, bytes] | None:
-    block = block.strip(b"\n")
     if block.startswith(b"data: ") and b"\n" not in block:
         return b"", block[6:]
     name, data = b"", []

@@ -17,15 +17,15 @@ def decode(body: bytes) -> Completion:
     answer = parse_json(body, "an answer")
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise failures.inside(answer, body) or ProviderUnavailable(
-            "Provider sent an answer without choices", raw=body[:4000].decode("utf-8", "replace")
-        )
+        if answer.get("error") or answer.get("object") == "error":
+            raise failures.told(answer, body)
+        raise ProviderUnavailable("Provider sent an answer without choices", raw=body[:4000].decode("utf-8", "replace"))
     upstream_id = _word(answer.get("id"))
     try:
         read = [
             ChoiceReader(_index(choice, place), upstream_id).read(choice, "message") for place, choice in enumerate(choices)
         ]
-        return Completion(read, counts.usage(_reported(answer, choices)), upstream_id, _extra(answer))
+        return Completion(read, counts.usage(answer.get("usage")), upstream_id, _extra(answer))
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ProviderUnavailable(
             f"Provider sent an answer of unknown shape: {error}", raw=body[:4000].decode("utf-8", "replace")
@@ -33,7 +33,10 @@ def decode(body: bytes) -> Completion:
 
 
 class OpenAIDecoder(EventStreamDecoder):
-    """Chunks of one stream. Finished at `[DONE]` or, since some servers never send it, once every choice seen has finished."""
+    """Chunks of one stream. Finished at `[DONE]` or, since some servers never send it, once every choice seen has finished.
+
+    Groq puts a stream's usage into `x_groq` (groq 1.7.0, November 2026), Moonshot its into the last piece of the choice.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,26 +49,25 @@ class OpenAIDecoder(EventStreamDecoder):
         event = self.parse(data)
         if event is None:
             return None
-        if (error := failures.inside(event, data)) is not None:
-            raise error
-        upstream_id = _word(event.get("id"))
-        given = event.get("choices") or ()
-        known = len(self._readers)
-        choices = [self._reader(choice, place, upstream_id).read(choice, "delta") for place, choice in enumerate(given)]
-        if len(self._readers) > known or any(choice["finish_reason"] is not None for choice in choices):
-            # Also at a new choice: some send the choices of an answer one after the other.
-            self.is_finished = all(reader.is_finished for reader in self._readers.values())
-        reported = _reported(event, given)
+        if event.get("error") or event.get("object") == "error":
+            raise failures.told(event, data)
+        upstream_id, reported, extra = _word(event.get("id")), event.get("usage"), _extra(event)
+        choices = []
+        for place, choice in enumerate(event.get("choices") or ()):
+            reader = self._readers.get(choice.get("index")) or self._reader(choice, place, upstream_id)
+            read = reader.read(choice, "delta")
+            choices.append(read)
+            if read["finish_reason"] is not None:
+                self.is_finished = all(reader.is_finished for reader in self._readers.values())
+                reported = reported or choice.get("usage")
+        if reported is None and "x_groq" in extra:
+            reported = extra["x_groq"].get("usage")
         usage = counts.usage(reported) if reported else None
-        extra = _extra(event)
         return Chunk(choices, usage, upstream_id, extra) if choices or usage or extra else None
 
     def _reader(self, choice: JSON, place: int, upstream_id: str | None) -> ChoiceReader:
         index = _index(choice, place)
-        reader = self._readers.get(index)
-        if reader is None:
-            reader = self._readers[index] = ChoiceReader(index, upstream_id)
-        return reader
+        return self._readers.setdefault(index, ChoiceReader(index, upstream_id))
 
 
 def _index(choice: JSON, place: int) -> int:
@@ -73,17 +75,10 @@ def _index(choice: JSON, place: int) -> int:
     return index if isinstance(index, int) else place
 
 
-def _reported(event: JSON, choices: Any) -> Any:
-    """The `usage` of an answer or event. Groq puts a stream's into `x_groq` (groq 1.7.0), Moonshot its into the choice."""
-    if (reported := event.get("usage")) is not None:
-        return reported
-    if "x_groq" in event:
-        return (event["x_groq"] or {}).get("usage")
-    return next((choice["usage"] for choice in choices if "usage" in choice), None)
-
-
 def _extra(event: JSON) -> JSON:
     """What has no home in the canonical form."""
+    if event.keys() <= _OWN_KEYS:  # Most events: a comparison of sets costs half of building an empty dict.
+        return {}
     return {key: value for key, value in event.items() if key not in _OWN_KEYS and value is not None}
 
 

@@ -55,9 +55,8 @@ class ChoiceReader:
             # Ollama and others say "stop" after calls too; agents wait for "tool_calls".
             result["finish_reason"] = "tool_calls" if finish == "stop" and self.calls else finish
             result["native_finish_reason"] = native
-        for key, value in choice.items():
-            if key not in _CHOICE and value is not None:
-                result[key] = value
+        if not choice.keys() <= _CHOICE:
+            result |= {key: value for key, value in choice.items() if key not in _CHOICE and value is not None}
         if (logprobs := choice.get("logprobs")) is not None:
             result["logprobs"] = logprobs
         return result
@@ -72,9 +71,8 @@ class ChoiceReader:
             spoken["tool_calls"] = [self.calls.read(fragment) for fragment in fragments]
         elif (legacy := said.get("function_call")) is not None:
             spoken["tool_calls"] = [self.calls.read({"index": 0, "function": legacy})]
-        for key, value in said.items():
-            if key not in _SAID and value is not None and value != []:
-                spoken[key] = value
+        if not said.keys() <= _SAID:
+            spoken |= {k: value for k, value in said.items() if k not in _SAID and value is not None and value != []}
 
 
 def _think(spoken: JSON, reasoning: Any, details: Any) -> None:

@@ -30,7 +30,7 @@ def over_http(status: int, headers: Mapping[str, str], body: bytes) -> ProviderE
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         parsed = None
-    message, code = _told(parsed)
+    message, code = _words_of(parsed)
     patience = retry_after(headers)
     if patience is None and status in (413, 429, 503):
         patience = _until_reset(headers)
@@ -43,16 +43,14 @@ def over_http(status: int, headers: Mapping[str, str], body: bytes) -> ProviderE
     return classify(status, message or f"Provider answered {status}", raw=_text(body), code=code, retry_after_s=patience)
 
 
-def inside(event: JSON, raw: bytes) -> ProviderError | None:
-    """The error that an answer with status 200, or an event of a stream, carries; None if it carries none."""
-    if not event.get("error") and event.get("object") != "error":
-        return None
-    message, code = _told(event)
+def told(event: JSON, raw: bytes) -> ProviderError:
+    """The error that an answer with status 200, or an event of a stream, carries instead of choices."""
+    message, code = _words_of(event)
     status = int(code) if code and code.isdigit() and 400 <= int(code) < 600 else 502
     return classify(status, message or "Provider sent an error inside its answer", raw=_text(raw), code=code)
 
 
-def _told(body: Any) -> tuple[str, str | None]:
+def _words_of(body: Any) -> tuple[str, str | None]:
     """Message and code of an error body of any shape; "" and None where it tells none."""
     if isinstance(body, list) and body:
         body = body[0]
