@@ -6,7 +6,6 @@ Shows names of environment variables and whether they are set, never their value
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -26,6 +25,7 @@ from catalog.environment import lookup
 from catalog.forms import JsonEditing
 from catalog.loader import provider_entry
 from catalog.models import MODALITIES, Adapter, LanguageModel, ModelAlias, Provider
+from catalog.price_admin import Authored, PriceInline, per_million, present_price, with_present_price
 
 LIMITS = (("rpm_limit", "tpm_limit"), ("rpd_limit", "tpd_limit"), "max_concurrency")
 
@@ -226,13 +226,12 @@ class LanguageModelAdmin(Switching, ExplainedDeletion, JsonEditing, admin.ModelA
 
     @admin.display(description="USD per million tokens, in / out")
     def price_per_million(self, model: LanguageModel) -> str:
-        prices = (Decimal(model.pricing.get(key, "0")) * 1_000_000 for key in ("prompt", "completion"))
-        return " / ".join(f"{price.normalize():f}" for price in prices)
+        return per_million(model.pricing)
 
 
 @admin.register(Adapter)
-class AdapterAdmin(Switching, ExplainedDeletion, JsonEditing, admin.ModelAdmin):
-    list_display = ["upstream_model", "model", "provider", "quantization", "is_enabled", "state"]
+class AdapterAdmin(Switching, ExplainedDeletion, Authored, JsonEditing, admin.ModelAdmin):
+    list_display = ["upstream_model", "model", "provider", "quantization", "is_enabled", "price", "state"]
     list_filter = ["is_enabled", ("provider", admin.RelatedOnlyFieldListFilter), "quantization"]
     list_select_related = ["model", "provider"]
     search_fields = ["upstream_model", "model__public_id", "provider__slug", "provider__name"]
@@ -245,6 +244,14 @@ class AdapterAdmin(Switching, ExplainedDeletion, JsonEditing, admin.ModelAdmin):
     ]  # fmt: skip
     readonly_fields = ["state"]
     autocomplete_fields = ["model", "provider"]
+    inlines = [PriceInline]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Adapter]:
+        return with_present_price(super().get_queryset(request))
+
+    @admin.display(description="USD per million tokens, in / out")
+    def price(self, adapter: Adapter) -> str:
+        return present_price(adapter)
 
     @admin.display(description="state")
     def state(self, adapter: Adapter) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.test import Client
 
-from accounting.models import ApiKey, RequestLog, UsageTotal
+from accounting.models import ApiKey, PriceCorrection, RequestLog, UsageTotal
 from catalog.models import Adapter, AdapterPrice, LanguageModel, ModelAlias, Provider
 from routingapp.models import RoutingPolicy, RoutingWeight
 
@@ -99,6 +99,19 @@ def request_log(adapter: Adapter | None = None, api_key: ApiKey | None = None, *
         "total_tokens": 15,
     }
     return RequestLog.objects.create(**defaults | served_by | fields)
+
+
+def price_correction(**fields: Any) -> PriceCorrection:
+    """A request that turned out to cost twice as much."""
+    defaults: dict[str, Any] = {
+        "request_id": f"gen-{next(_numbers):024}",
+        "requested_at": NOON,
+        "old_cost_usd": "0.01",
+        "new_cost_usd": "0.02",
+        "corrected_at": NOON,
+        "corrected_by": "ada",
+    }
+    return PriceCorrection.objects.create(**defaults | fields)
 
 
 def usage_total(adapter: Adapter | None = None, api_key: ApiKey | None = None, **fields: Any) -> UsageTotal:

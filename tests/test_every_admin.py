@@ -17,8 +17,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounting.models import ApiKey, RequestLog, UsageTotal
-from catalog.models import Adapter, LanguageModel, ModelAlias, Provider
+from accounting.models import ApiKey, PriceCorrection, RequestLog, UsageTotal
+from catalog.models import Adapter, AdapterPrice, LanguageModel, ModelAlias, Provider
 from routingapp.models import RoutingPolicy, RoutingWeight
 from tests import factories
 
@@ -46,11 +46,13 @@ ROWS: dict[type, Callable[[], object]] = {
     Provider: factories.provider,
     LanguageModel: _model_with_inlines,
     ModelAlias: _model_with_inlines,
-    Adapter: lambda: factories.adapter(weight=2),
+    Adapter: lambda: factories.adapter_price(factories.adapter(weight=2)).adapter,
+    AdapterPrice: factories.adapter_price,
     RoutingWeight: lambda: factories.adapter(weight=2),
     RoutingPolicy: lambda: factories.routing_policy(factories.language_model()),
     ApiKey: lambda: factories.api_key(owner=factories.superuser()),
     RequestLog: lambda: factories.request_log(factories.adapter(), factories.api_key()),
+    PriceCorrection: factories.price_correction,
     UsageTotal: lambda: factories.usage_total(api_key=factories.api_key()),
 }
 REGISTERED = [row for row in admin.site._registry if row._meta.app_label in OURS]
@@ -109,11 +111,11 @@ class TestPages:
             ROWS[row]()
         assert queries_of(browser, page) == few <= 30
 
-    @every([row for row in REGISTERED if row not in (RequestLog, UsageTotal)])
+    @every([row for row in REGISTERED if row not in (RequestLog, UsageTotal, PriceCorrection)])
     def test_the_add_form_answers(self, browser, row):
         assert browser.get(address(row, "add")).status_code == 200
 
-    @every([row for row in REGISTERED if row not in (RequestLog, UsageTotal)])
+    @every([row for row in REGISTERED if row not in (RequestLog, UsageTotal, PriceCorrection)])
     def test_the_add_form_has_every_field_that_people_may_set(self, browser, row):
         settable = {
             field.name for field in row._meta.get_fields() if field.concrete and field.editable and not field.primary_key

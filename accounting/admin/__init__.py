@@ -1,5 +1,5 @@
-"""Accounting in admin: importing it registers keys, requests and totals."""
+"""Accounting in admin: importing it registers keys, requests, totals and corrections."""
 
-from accounting.admin import keys, requests
+from accounting.admin import corrections, keys, requests
 
-__all__ = ["keys", "requests"]
+__all__ = ["corrections", "keys", "requests"]

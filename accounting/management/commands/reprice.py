@@ -46,7 +46,8 @@ class Command(BaseCommand):
         except (repricing.UnreadablePrice, LookupError) as error:
             raise CommandError(f"Stopped; batches before this one are done. {error}") from error
         verb = "would be" if options["dry_run"] else "were"
+        old, new = plain(done.old_usd), plain(done.new_usd)
         return (
-            f"Of {done.requests} requests {done.corrected} {verb} corrected, from {plain(done.old_usd)} to {plain(done.new_usd)} USD; "
+            f"Of {done.requests} requests {done.corrected} {verb} corrected, from {old} to {new} USD; "
             f"{done.unpriced} have no price of that time and stay as they are."
         )
