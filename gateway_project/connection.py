@@ -51,7 +51,7 @@ class PatientConnection(HttpToolsProtocol):
             self._refuse(HeadTooLarge(f"Request line and headers exceed {limit_kib} KiB; send fewer or shorter ones."))
 
     def on_message_begin(self) -> None:
-        self._unparsed_bytes = 0
+        self._unparsed_bytes = 1  # at least; not none, which would be a connection never used
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

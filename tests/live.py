@@ -75,6 +75,8 @@ class Gateway:
     file to copy (saves the migration), `options` go to uvicorn.
     """
 
+    passed_fds: tuple[int, ...] = ()
+
     def __init__(
         self,
         directory: Path,
@@ -126,17 +128,21 @@ class Gateway:
 
     def start(self) -> None:
         """Start the server and wait until it calls itself ready. The first start fills the catalogue from models.yaml."""
-        command = [sys.executable, "-m", "uvicorn", "gateway_project.asgi:application", "--host", "127.0.0.1"]
-        command += ["--port", str(self.port), "--log-level", "warning", *self._options]
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
-            )
+                self.command(), cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
+                pass_fds=self.passed_fds,
+            )  # fmt: skip
         try:
             until(self._is_ready, "the gateway is ready", START_WITHIN_S)
         except AssertionError as error:
             self.kill9()
             raise AssertionError(f"{error}\n{self.log}") from error
+
+    def command(self) -> list[str]:
+        """What is started. Overridden where it is not uvicorn alone."""
+        command = [sys.executable, "-m", "uvicorn", "gateway_project.asgi:application", "--host", "127.0.0.1"]
+        return [*command, "--port", str(self.port), "--log-level", "warning", *self._options]
 
     def _is_ready(self) -> bool:
         assert self._process is not None

@@ -1,0 +1,43 @@
+"""Gateways as production runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.supervision import Served, Supervised
+from tests.fakes.catalogue import seed
+from tests.fakes.provider import FakeProvider
+
+MODELS = {"fake/ok": "ok", "fake/slow-stream": "ok?tokens=20&delay=0.05", "fake/flood": "ok?tokens=60000"}
+
+
+@pytest.fixture
+def supervise(tmp_path: Path, fake: FakeProvider, migrated_database: Path) -> Iterator[Callable[..., Supervised]]:
+    """Starts a gateway under a supervisor: `supervise("--workers", "2", WATCHDOG_USEC="3000000")`."""
+    started: list[Supervised] = []
+
+    def start(*options: str, **environment: str) -> Supervised:
+        gateway = Supervised(
+            tmp_path / "gateway", seed(fake, MODELS), environment, database=migrated_database, options=options
+        )
+        started.append(gateway)
+        gateway.__enter__()
+        return gateway
+
+    yield start
+    for gateway in started:
+        gateway.__exit__()
+
+
+@pytest.fixture(scope="session")
+def impatient_gateway(
+    tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Path
+) -> Iterator[Served]:
+    """One that gives slow clients half a second."""
+    patience = {"HEAD_TIMEOUT_S": "0.5", "BODY_TIMEOUT_S": "0.5", "SEND_TIMEOUT_S": "0.5", "MAX_BODY_MB": "1"}
+    directory = tmp_path_factory.mktemp("impatient") / "gateway"
+    with Served(directory, seed(fake, MODELS), patience, database=migrated_database) as gateway:
+        yield gateway
