@@ -7,7 +7,7 @@ class CatalogConfig(AppConfig):
     verbose_name = "Catalogue"
 
     def ready(self) -> None:
-        from catalog import models, price_guard, revision
+        from catalog import checks, models, price_guard, revision  # noqa: F401  checks registers itself
 
         revision.watch(models.Provider, models.LanguageModel, models.ModelAlias, models.Adapter, models.AdapterPrice)
         post_migrate.connect(revision.install_triggers, sender=self)

@@ -11,12 +11,14 @@ from django.db.models import ProtectedError
 from django.utils import timezone
 
 from catalog import loader, revision
+from catalog.checks import unpriced_adapters
 from catalog.models import Adapter, AdapterPrice
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 
 NOON = factories.NOON
+ALL_SIX = "No price is known for " + ", ".join(f"falcon-{number} at acme" for number in range(5)) + " and 1 more"
 CHEAP, DEAR = {"prompt": "0.000001"}, {"prompt": "0.000002"}
 
 
@@ -144,6 +146,22 @@ class TestUnpriced:
         factories.adapter(factories.language_model(pricing=pricing))
 
         assert load()[0].unconfigured is None
+
+    @pytest.mark.parametrize(
+        ("policy", "hint"), [("warn", "counted as free"), ("block", "take no traffic"), ("allow", None)]
+    )
+    def test_the_system_check_names_it(self, settings, policy, hint):
+        settings.UNPRICED = policy
+        provider = factories.provider("acme")
+        for number in range(6):
+            factories.adapter(factories.language_model(f"falcon-{number}"), provider)
+        factories.adapter(factories.language_model(pricing={"prompt": "0"}))
+
+        found = unpriced_adapters(None, databases=["default"])
+
+        assert [warning.msg for warning in found] == ([ALL_SIX] if hint else [])
+        assert all(hint in warning.hint for warning in found)
+        assert unpriced_adapters(None) == []
 
     def test_a_local_engine_needs_no_price(self, settings):
         settings.UNPRICED = "block"
