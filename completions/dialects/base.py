@@ -13,7 +13,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
 import orjson
@@ -22,17 +21,7 @@ from accounting.usage import Usage
 from catalog.entries import AdapterEntry, DialectName, ProviderEntry
 from completions.dialects import shape
 from completions.sse import EventTooLargeError, SSEDecoder
-from gateway_project.errors import (
-    ContentRefused,
-    ContextLengthExceeded,
-    ProviderAuthFailed,
-    ProviderError,
-    ProviderOverloaded,
-    ProviderRateLimited,
-    ProviderRejected,
-    ProviderTimeout,
-    ProviderUnavailable,
-)
+from gateway_project.errors import ProviderError, ProviderUnavailable
 
 JSON = dict[str, Any]
 
@@ -197,72 +186,3 @@ def parse_json(body: bytes, what: str) -> JSON:
         excerpt = body[:200].decode("utf-8", "replace").strip()
         raise ProviderUnavailable(f"Provider sent {what} that is not a JSON object", raw=excerpt)
     return value
-
-
-_CONTEXT_WORDS = (
-    "context length", "context_length", "context window", "maximum context", "too many tokens", "prompt is too long",
-    "exceeds the maximum number of tokens", "input token count", "exceed_context_size", "exceeds the available context",
-    "reduce the length",
-)  # fmt: skip
-_CONTENT_WORDS = (
-    "content_filter",
-    "content_policy",
-    "content policy",
-    "safety system",
-    "moderation",
-    "data_inspection_failed",
-)
-
-
-def classify(
-    status: int,
-    message: str,
-    *,
-    raw: str,
-    code: str | None = None,
-    retry_after_s: float | None = None,
-) -> ProviderError:
-    """The `ProviderError` for an upstream's status and words: by status first; words only tell kinds of 400 and 403 apart.
-
-    `message` is what the caller reads, `raw` the upstream's own text, `code` its own error code.
-    """
-    details: dict[str, Any] = {
-        "upstream_status": status,
-        "raw": raw,
-        "provider_code": code,
-        "retry_after_s": retry_after_s,
-    }
-    words = f"{code or ''} {message} {raw[:2000]}".lower()
-    if status == 429:
-        return ProviderRateLimited(message, **details)
-    if status in (503, 529):
-        return ProviderOverloaded(message, **details)
-    if status in (408, 504, 524):
-        return ProviderTimeout(message, **details)
-    if status >= 500:
-        return ProviderUnavailable(message, **details)
-    if status in (400, 403, 413, 422) and any(word in words for word in _CONTEXT_WORDS):
-        return ContextLengthExceeded(message, **details)
-    if status in (400, 403, 451) and any(word in words for word in _CONTENT_WORDS):
-        return ContentRefused(message, **details)
-    if status in (401, 402, 403):
-        return ProviderAuthFailed(message, **details)
-    if status in (404, 405, 410, 421, 423, 424, 426, 498):
-        return ProviderUnavailable(message, **details)
-    return ProviderRejected(message, **details)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `retry-after-ms` or `retry-after` (header names in lower case), None where there is none.
-
-    A `retry-after` that is a time of day is compared with the answer's own `date`, so that no clock is needed here.
-    """
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name, "")
-        if value.replace(".", "", 1).isdigit():
-            return float(value) / unit
-    try:
-        until, now = (parsedate_to_datetime(headers[name]) for name in ("retry-after", "date"))
-        return max(0.0, (until - now).total_seconds())
-    except (KeyError, ValueError, TypeError):
-        return None

@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from completions.dialects.base import JSON, classify, retry_after
+from completions.dialects.base import JSON
+from completions.dialects.faults import classify, retry_after
 from gateway_project.errors import ContentRefused, ContextLengthExceeded, ProviderAuthFailed, ProviderError
 
 _STATUS = {

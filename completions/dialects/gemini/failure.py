@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from completions.dialects.base import JSON, classify, retry_after
+from completions.dialects.base import JSON
+from completions.dialects.faults import classify, retry_after
 from gateway_project.errors import ContentRefused, ProviderAuthFailed, ProviderError
 
 _REFUSED_KEYS = frozenset(

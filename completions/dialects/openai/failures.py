@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from completions.dialects.base import JSON, classify, retry_after
+from completions.dialects.base import JSON
+from completions.dialects.faults import classify, retry_after
 from gateway_project.errors import ProviderError, ProviderRateLimited
 
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m(?!s))?(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+(?:\.\d+)?)ms)?")
