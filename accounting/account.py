@@ -170,14 +170,13 @@ def _budget(key: ApiKey, spent: Spending, now: datetime) -> dict[str, Any] | Non
     if key.limit_usd is None:
         return None
     used = spent.within(key.limit_reset)
-    window = spending.window(key.limit_reset, now)
     return {
         "scope": "key_limit",
         "limit_usd": float(key.limit_usd),
         "spend_usd": float(used),
         "remaining_usd": float(key.limit_usd - used),
         "reset_interval": key.limit_reset or None,
-        "resets_at": _moment(window[1]) if window else None,
+        "resets_at": _moment(spending.resets_at(key, now)),
         "include_byok": False,
         "budget_id": None,
         "guardrail_id": None,

@@ -6,14 +6,15 @@ is as fresh as the ledger's writer, normally a second. Must not know how any of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from django.db.models import Max, Q, Sum
 
 from accounting.models import ApiKey, HourlyUsage, UsageTotal
+from accounting.periods import FOREVER, period
 
 ZERO = Decimal(0)
 SCALE = Decimal("1e-12")
@@ -42,7 +43,7 @@ def of_keys(pks: Collection[int], now: datetime) -> Mapping[int, Spending]:
     """The spending of those keys by their primary keys, `NOTHING` for keys that were never used. Two queries."""
     if not pks:
         return {}
-    day, week, month = _day(now)[0], _week(now)[0], _month(now)[0]
+    day, week, month = _began("daily", now), _began("weekly", now), _began("monthly", now)
     windows = {
         pk: (daily, weekly, monthly)
         for pk, daily, weekly, monthly in HourlyUsage.objects.filter(api_key__in=pks, hour__gte=min(week, month))
@@ -78,32 +79,14 @@ def remaining(key: ApiKey, spent: Spending) -> Decimal | None:
     return max(ZERO, key.limit_usd - spent.within(key.limit_reset))
 
 
-def window(limit_reset: str, now: datetime) -> tuple[datetime, datetime] | None:
-    """When the present day, week or month begins and ends (UTC); None for what is never reset. `now` in UTC."""
-    return _WINDOWS[limit_reset](now) if limit_reset else None
+def resets_at(key: ApiKey, now: datetime) -> datetime | None:
+    """When what counts against the limit of `key` is 0 again; None for what is never reset."""
+    end = period(key.limit_reset, now.timestamp()).end
+    return None if end == FOREVER else datetime.fromtimestamp(end, UTC)
 
 
-def _day(now: datetime) -> tuple[datetime, datetime]:
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight, midnight + timedelta(days=1)
-
-
-def _week(now: datetime) -> tuple[datetime, datetime]:
-    midnight = _day(now)[0]
-    monday = midnight - timedelta(days=midnight.weekday())
-    return monday, monday + timedelta(days=7)
-
-
-def _month(now: datetime) -> tuple[datetime, datetime]:
-    first = _day(now)[0].replace(day=1)
-    return first, (first + timedelta(days=31)).replace(day=1)
-
-
-_WINDOWS: Mapping[str, Callable[[datetime], tuple[datetime, datetime]]] = {
-    ApiKey.Reset.DAILY.value: _day,
-    ApiKey.Reset.WEEKLY.value: _week,
-    ApiKey.Reset.MONTHLY.value: _month,
-}
+def _began(limit_reset: str, now: datetime) -> datetime:
+    return datetime.fromtimestamp(period(limit_reset, now.timestamp()).start, UTC)
 
 
 def exact(amount: Decimal) -> Decimal:

@@ -113,6 +113,8 @@ class ApiKeyAdmin(ExplainedDeletion, admin.ModelAdmin):
 
     @admin.display(description="state")
     def state(self, key: ApiKey) -> str:
+        if key.deleted_at:
+            return "deleted"
         if key.is_disabled:
             return "disabled"
         return "expired" if key.expires_at and key.expires_at <= timezone.now() else "valid"
@@ -123,4 +125,5 @@ class ApiKeyAdmin(ExplainedDeletion, admin.ModelAdmin):
 
     @admin.action(description="Enable the selected %(verbose_name_plural)s", permissions=["change"])
     def enable(self, request: HttpRequest, chosen: QuerySet[ApiKey]) -> None:
-        set_values(request, chosen, "Enabled", is_disabled=False, updated_at=timezone.now())
+        alive = chosen.filter(deleted_at=None)
+        set_values(request, alive, "Enabled", is_disabled=False, updated_at=timezone.now())

@@ -49,10 +49,10 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """`call("GET", "/v1/key", secret)`: the response, with keys as they are in the database."""
     monkeypatch.setattr(snapshot, "current", lambda: snapshot.Snapshot(None, None, loader.load()))  # type: ignore[arg-type]
 
-    def ask(method: str, path: str, secret: str | None = None, body: Any = None, **more: Any) -> Any:
+    def ask(method: str, path: str, secret: str | None = None, body: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        sent = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
-        return Client(raise_request_exception=True).generic(method, path, headers=headers, **sent, **more)
+        sent = "" if body is None else json.dumps(body)
+        return Client().generic(method, path, sent, "application/json", headers=headers)
 
     return ask
 
@@ -65,7 +65,7 @@ def manager() -> str:
 
 def request(adapter: Adapter, key: ApiKey | None, at: datetime = THURSDAY, **fields: Any) -> Record:
     """A finished request."""
-    served = {
+    served: dict[str, Any] = {
         "request_id": f"gen-{at.timestamp():.0f}-{fields.pop('nth', 0):020}",
         "timestamp": at.timestamp(),
         "model_id": adapter.model.public_id,
@@ -213,10 +213,11 @@ class TestContent:
         )
         stored(record)
         body = call("GET", f"/v1/generation/content?id={record.request_id}", secret).json()
-        parsed = components.GenerationContentResponse.model_validate(body).data
-        assert parsed.input.prompt == "[not messages"
-        assert (parsed.error.status, parsed.error.provider_name) == (503, "Acme Inc.")
-        assert [(error.code, error.message) for error in parsed.error.previous_errors] == [(500, "said 500")]
+        assert components.GenerationContentResponse.model_validate(body)
+        assert body["data"]["input"] == {"prompt": "[not messages"}
+        error = body["data"]["error"]
+        assert (error["status"], error["provider_name"]) == (503, "Acme Inc.")
+        assert [(failed["code"], failed["message"]) for failed in error["previous_errors"]] == [(500, "said 500")]
 
     def test_what_is_not_stored_says_how_it_would_be(self, call, adapter):
         key, secret = keys.mint("ci")
@@ -232,7 +233,7 @@ class TestOwnKey:
             body = call("GET", path, secret).json()
             assert set(operations.GetCurrentKeyData.model_fields) - set(body["data"]) == set()
             parsed = operations.GetCurrentKeyResponse.model_validate(body).data
-            assert parsed.effective_budget.scope == "key_limit"
+            assert body["data"]["effective_budget"]["scope"] == "key_limit"
             assert (parsed.limit, parsed.limit_remaining, parsed.limit_reset) == (10, 10, "monthly")
             assert parsed.is_management_key is False
 
@@ -263,19 +264,21 @@ class TestOwnKey:
         assert spending.remaining(key, spent) == 0
 
     @pytest.mark.parametrize(
-        ("reset", "now", "start", "end"),
+        ("reset", "now", "end"),
         [
-            ("daily", "2026-11-19T23:59", "2026-11-19", "2026-11-20"),
-            ("weekly", "2026-11-22T23:59", "2026-11-16", "2026-11-23"),
-            ("weekly", "2026-11-23T00:00", "2026-11-23", "2026-11-30"),
-            ("monthly", "2026-12-31T12:00", "2026-12-01", "2027-01-01"),
-            ("monthly", "2028-02-29T12:00", "2028-02-01", "2028-03-01"),
+            ("daily", "2026-11-19T23:59", "2026-11-20"),
+            ("weekly", "2026-11-22T23:59", "2026-11-23"),
+            ("weekly", "2026-11-23T00:00", "2026-11-30"),
+            ("monthly", "2026-12-31T12:00", "2027-01-01"),
         ],
     )
-    def test_limits_are_reset_at_midnight_utc(self, reset, now, start, end):
-        window = spending.window(reset, datetime.fromisoformat(now).replace(tzinfo=UTC))
-        assert window == tuple(datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (start, end))
-        assert spending.window("", THURSDAY) is None
+    def test_limits_are_reset_at_midnight_utc(self, reset, now, end):
+        key = factories.api_key(limit_reset=reset)
+        expected = datetime.fromisoformat(end).replace(tzinfo=UTC)
+        assert spending.resets_at(key, datetime.fromisoformat(now).replace(tzinfo=UTC)) == expected
+
+    def test_other_limits_are_never_reset(self):
+        assert spending.resets_at(factories.api_key(), THURSDAY) is None
 
 
 class TestManagement:
@@ -388,6 +391,17 @@ class TestManagement:
             problem(call(method, f"/v1/keys/{row.hash}", manager, {"disabled": False} if method == "PATCH" else None), 404)
         assert call("GET", "/v1/keys?include_disabled=true", manager).json() == {"data": []}
         assert RequestLog.objects.get(request_id=record.request_id).api_key == row
+
+    def test_admin_shows_a_deleted_key_as_such_and_does_not_enable_it(self, adapter):
+        row, _ = keys.mint("ci")
+        stored(request(adapter, row))
+        account.delete(row)
+        browser = factories.browser()
+        chosen = {"action": "enable", "_selected_action": [row.pk]}
+        page = browser.post("/admin/accounting/apikey/", chosen, follow=True).content.decode()
+        assert '<td class="field-state">deleted</td>' in page
+        row.refresh_from_db()
+        assert row.is_disabled
 
     def test_management_keys_are_not_managed_here(self, call, manager):
         other, _ = keys.mint("other manager", is_management=True)

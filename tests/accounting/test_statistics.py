@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import floor
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def random_record(dice: random.Random, adapters: list, keys: list[ApiKey | None]
         cache_read_tokens=cached,
         cost_usd=format(Decimal(dice.randrange(10**9)) / 10**12, "f"),
         attempts=[Attempt(adapter.pk if adapter else 0, "acme", "falcon")] * dice.randrange(3),
-        **dice.choice(OUTCOMES),  # type: ignore[arg-type]
+        **dice.choice(OUTCOMES),
     )
 
 
@@ -111,7 +112,8 @@ def test_every_figure_is_that_of_the_rows(tmp_path, django_assert_max_num_querie
         for model, slug in (("acme/falcon", "acme"), ("acme/heron", "zeta"))
     ]
     adapters.append(factories.adapter(adapters[0].model, adapters[1].provider))
-    keys = [None, factories.api_key("ada"), factories.api_key("bob")]
+    ada, bob = factories.api_key("ada"), factories.api_key("bob")
+    keys = [None, ada, bob]
     known = {"acme/falcon", "acme/heron"}
     ledger = Ledger(tmp_path / "journal")
     ledger.start()
@@ -148,7 +150,7 @@ def test_every_figure_is_that_of_the_rows(tmp_path, django_assert_max_num_querie
     for log_of, only in (
         (lambda log: log.model_id == "acme/heron", {"model": "acme/heron"}),
         (lambda log: log.provider == "zeta", {"provider": "zeta"}),
-        (lambda log: log.api_key_id == keys[1].pk, {"key": keys[1].hash}),
+        (lambda log: log.api_key_id == ada.pk, {"key": ada.hash}),
         (lambda log: log.api_key_id is None, {"key": ANONYMOUS_KEY}),
         (lambda log: False, {"model": "no/such"}),
     ):
@@ -212,7 +214,7 @@ def test_postgresql_answers_the_same_questions(postgres_database: Database, sett
         assert found.total.ttft_ms["p50"] == pytest.approx(100, rel=0.02)
         assert len(found.groups) == (0 if group_by is None else 2 if group_by is GroupBy.KEY else 1)
     spent = spending.of_keys([key.pk], NOW)[key.pk]
-    assert (spent.daily, spent.weekly, spent.total) == (0, Decimal("0.2"), Decimal("0.2"))
+    assert (spent.daily, spent.weekly, spent.total) == (Decimal(0), Decimal("0.2"), Decimal("0.2"))
     assert spending.total() == Decimal("0.200000000001")
     assert [(row["date"], row["usage"]) for row in activity.rows(*activity.days(NOW))] == [("2026-11-19", 0.2)]
 
@@ -229,8 +231,8 @@ def test_names_of_what_is_gone_are_null():
     assert group.figures.sums.requests == 1
 
 
-def local_tokens(**fields: int) -> Sums:
-    return Sums(**{"requests": 10, "successes": 10, "prompt_tokens": 1_000_000, "completion_tokens": 100_000} | fields)
+def local_tokens(successes: int = 10, completion_tokens: int = 100_000, **fields: Any) -> Sums:
+    return Sums(requests=10, successes=successes, prompt_tokens=1_000_000, completion_tokens=completion_tokens, **fields)
 
 
 class TestSavings:

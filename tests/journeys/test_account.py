@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -186,12 +187,13 @@ def test_statistics_count_what_was_asked(gateway, manager, manager_secret):
     for model in ("fake/ok", "fake/priced", "books/only-500"):
         chat(gateway, made.key, model)
 
-    def total() -> dict:
+    def counted() -> dict[str, Any]:
         # Two hours, because the one in which this began may be over.
         params = {"hours": 2, "key": made.data.hash, "group_by": "model"}
-        return gateway.client.get("/v1/stats", params=params, headers=bearer(manager_secret)).json()["data"]
+        found = gateway.client.get("/v1/stats", params=params, headers=bearer(manager_secret)).json()["data"]
+        return found if found["total"]["requests"] == 4 else {}
 
-    found = until(lambda: stats if (stats := total())["total"]["requests"] == 4 else None, "four requests are counted")
+    found = until(counted, "four requests are counted")
     assert (found["total"]["successes"], found["total"]["errors"]) == (3, 1)
     assert {group["model"]: group["requests"] for group in found["groups"]} == {
         "fake/ok": 2, "fake/priced": 1, "books/only-500": 1,
