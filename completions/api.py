@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator
 from typing import ClassVar
@@ -13,12 +14,13 @@ from ninja.security.base import AuthBase
 
 from accounting import keys
 from accounting.credentials import KeyEntry
+from accounting.throttle import Throttle
 from completions import envelope, models_list, runtime, snapshot, sse
 from completions.exchange import ClientHeaders, Exchange
 from completions.models_list import ModelsQuery
 from completions.pipeline import EventSource
 from completions.schemas import ChatRequest
-from gateway_project.errors import GatewayError
+from gateway_project.errors import GatewayError, RateLimited, Unauthenticated
 
 router = Router(tags=["inference"])
 
@@ -32,10 +34,28 @@ class ApiKeyAuth(AuthBase):
 
     async def __call__(self, request: HttpRequest) -> KeyEntry:
         secret = keys.secret_from(request.META.get("HTTP_AUTHORIZATION"), request.META.get("HTTP_X_API_KEY"))
-        return snapshot.current().keys.authenticate(secret, time.time())
+        try:
+            return snapshot.current().keys.authenticate(secret, time.time())
+        except Unauthenticated as error:
+            if secret is not None and settings.RATE_LIMIT_ENABLED:
+                _count_failure(request.META.get("REMOTE_ADDR", ""), error)
+            raise
 
 
 authenticate = ApiKeyAuth()
+_throttle = Throttle(settings.FAILED_AUTH_LIMIT)
+
+
+def _count_failure(address: str, error: Unauthenticated) -> None:
+    """Raise `RateLimited` where an address has sent too many wrong keys within a minute. Good keys are always let in."""
+    wait_s = _throttle.failed(address, time.monotonic())
+    if wait_s:
+        raise RateLimited(
+            f"Too many wrong API keys from this address: more than {_throttle.limit} within a minute. The last one: "
+            f"{error.message}",
+            headers={"Retry-After": str(math.ceil(wait_s))},
+            metadata={"limit_source": "openrouter_admission_control", "limit": _throttle.limit},
+        ) from error
 
 
 class EventStream(StreamingHttpResponse):
@@ -126,5 +146,6 @@ def _begin(request: HttpRequest) -> Exchange:
         session_id=meta.get("HTTP_X_SESSION_ID", "")[:256] or None,
     )
     exchange = Exchange.begin(request.auth, snapshot.current(), headers)  # type: ignore[attr-defined]
+    exchange.address = meta.get("REMOTE_ADDR", "")
     request.exchange = exchange  # type: ignore[attr-defined]
     return exchange

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 
 from accounting.record import Attempt
 from completions import relay, resume, streams
+from completions.admission import Gate, NoSeat
 from completions.course import Course
 from completions.dialects.base import JSON, Completion
 from completions.exchange import Exchange
 from completions.resume import Replay, Said
 from completions.streams import OpenStream, until
 from completions.upstream import MAX_ERROR_BYTES, Answer, Endpoint, Upstream
+from completions.visit import Seat
 from gateway_project.errors import GatewayError, InvalidRequest, NoCandidates, ProviderError, ProviderUnavailable
 from routingapp.health import Health
 from routingapp.plan import Candidate, Plan
@@ -38,6 +40,7 @@ class Attempts:
 
     upstream: Upstream
     health: Health
+    gate: Gate = field(default_factory=Gate)
     dice: random.Random = field(default_factory=random.Random)
 
     async def answer(self, exchange: Exchange, plan: Plan) -> tuple[Candidate, Completion]:
@@ -71,7 +74,7 @@ class Attempts:
             replay = None if chat else Replay(said)
             try:
                 _, opened = await self._try(exchange, candidate, partial(self._stream, chat=chat, replay=replay))
-            except (ProviderError, InvalidRequest):
+            except (ProviderError, InvalidRequest, NoSeat):
                 continue
             exchange.answered_by(opened.candidate, opened.attempt)
             return opened
@@ -96,6 +99,7 @@ class Attempts:
 
     async def _first(self, exchange: Exchange, course: Course, call: Call[Result]) -> tuple[Candidate, Attempt, Result]:
         failed: list[tuple[Candidate, ProviderError | InvalidRequest]] = []
+        unseated: NoSeat | None = None
         while (candidate := course.take()) is not None:
             now = time.monotonic()
             if self.health.is_open(candidate.adapter.id, now):
@@ -104,6 +108,9 @@ class Attempts:
             try:
                 attempt, result = await self._try(exchange, candidate, call)
                 return candidate, attempt, result
+            except NoSeat as error:
+                unseated = error
+                course.give_back()
             except (ProviderError, InvalidRequest) as error:
                 failed.append((candidate, error))
                 took_s = time.monotonic() - now
@@ -114,20 +121,28 @@ class Attempts:
                     # The loop's timers count whole milliseconds and may ring early, when the adapter is still paused.
                     await asyncio.sleep(delay_s + 0.01)
         if not failed:
-            raise _paused()
+            raise (unseated.error if unseated else None) or _paused()
         *previous, (_, last) = failed
         if previous:
             last.metadata["previous_errors"] = [_told(*before) for before in previous]
         raise last
 
     async def _try(self, exchange: Exchange, candidate: Candidate, call: Call[Result]) -> tuple[Attempt, Result]:
-        """One attempt with its bookkeeping. Until its first content is there, it ends in `failed` or `released`."""
-        attempt = exchange.attempt(candidate)
+        """One attempt with its bookkeeping. Until its first content is there, it ends in `failed` or `released`.
+
+        A key that its provider holds something against is followed by the next one: more attempts, but one try. Raises
+        `NoSeat` where the candidate has no room or no key, and has not been called.
+        """
+        seat = await self._seat(exchange, candidate)
+        attempt = exchange.attempt(candidate, seat)
         self.health.started(candidate.adapter.id, time.monotonic())
         try:
             result = await call(exchange, candidate, attempt)
         except (ProviderError, InvalidRequest) as error:
             exchange.attempt_failed(attempt, error)
+            if isinstance(error, ProviderError) and self.gate.another_key(seat, error):
+                self.health.released(candidate.adapter.id)
+                return await self._try(exchange, candidate, call)
             self.failed(exchange, candidate, error)
             raise
         except BaseException:
@@ -136,6 +151,19 @@ class Attempts:
             raise
         self.health.answered(candidate.adapter.id, time.monotonic())
         return attempt, result
+
+    async def _seat(self, exchange: Exchange, candidate: Candidate) -> Seat:
+        """A place at the candidate's adapter. Raises `NoSeat`, and keeps the reason on the record."""
+        try:
+            seat = await self.gate.seat(exchange, candidate)
+            if self.health.is_open(candidate.adapter.id, time.monotonic()):
+                # Asked once more, as the gate may have waited: only one request may probe a half-open adapter.
+                self.gate.leave(exchange, seat)
+                raise NoSeat("breaker_open", "paused since this request was planned")
+            return seat
+        except NoSeat as error:
+            exchange.passed_over(candidate, error.code, error.reason)
+            raise
 
     # --- two at once --------------------------------------------------------------------------------------------------
 
@@ -178,7 +206,10 @@ class Attempts:
         candidate = course.take()
         if candidate is None or self.health.is_open(candidate.adapter.id, time.monotonic()):
             raise _paused()
-        return (await self._try(exchange, candidate, self._stream))[1]
+        try:
+            return (await self._try(exchange, candidate, self._stream))[1]
+        except NoSeat as error:
+            raise error.error or _paused() from error
 
     async def _end(self, exchange: Exchange, task: asyncio.Future[OpenStream], winner: OpenStream | None) -> None:
         """End a task that has raced for a stream, and its stream unless that is the winner."""
@@ -197,7 +228,7 @@ class Attempts:
     async def _complete(self, exchange: Exchange, candidate: Candidate, attempt: Attempt) -> Completion:
         endpoint = exchange.snapshot.endpoints[candidate.adapter.id]
         deadline = time.monotonic() + self._patience(exchange, candidate, candidate.adapter.provider.total_timeout_s)
-        answer = await self._send(endpoint, exchange.chat, deadline, stream=False)
+        answer = await self._send(endpoint, exchange.chat, deadline, stream=False, key=exchange.key_of(attempt))
         try:
             body = await answer.read_all(until(deadline))
         finally:
@@ -222,7 +253,7 @@ class Attempts:
         if exchange.answering is None:
             patience = self._patience(exchange, candidate, patience)
         deadline = time.monotonic() + patience
-        answer = await self._send(endpoint, chat or exchange.chat, deadline, stream=True)
+        answer = await self._send(endpoint, chat or exchange.chat, deadline, stream=True, key=exchange.key_of(attempt))
         opened = OpenStream(candidate, attempt, answer, endpoint.dialect.decoder(candidate.adapter), [], replay)
         try:
             await streams.first_content(opened, endpoint, deadline)
@@ -232,10 +263,12 @@ class Attempts:
         exchange.said_first(attempt)
         return opened
 
-    async def _send(self, endpoint: Endpoint, chat: Mapping[str, Any], deadline: float, *, stream: bool) -> Answer:
+    async def _send(
+        self, endpoint: Endpoint, chat: Mapping[str, Any], deadline: float, *, stream: bool, key: int
+    ) -> Answer:
         """The head of a good answer. Raises the error that a bad one stands for."""
         request = endpoint.dialect.encode(chat, endpoint.adapter, stream=stream)
-        answer = await self.upstream.send(endpoint, request, stream=stream, within_s=until(deadline))
+        answer = await self.upstream.send(endpoint, request, stream=stream, within_s=until(deadline), key=key)
         if answer.status < 300:
             return answer
         try:

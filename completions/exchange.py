@@ -25,6 +25,7 @@ from catalog.prices import Prices, written
 from completions import schemas, telemetry, underway
 from completions.relay import Identity, Tally
 from completions.snapshot import Snapshot
+from completions.visit import Seat, Visit
 from gateway_project.errors import GatewayError, LedgerUnavailable, ProviderAuthFailed, ProviderError
 from routingapp import preferences, stickiness
 from routingapp.plan import Ask, Candidate, Plan
@@ -61,7 +62,8 @@ class Exchange:
     """The state of one request. `started` is monotonic seconds; the record's times are measured from it.
 
     `conversation` names the conversation for stickiness; `answering` is the attempt whose answer the caller gets; `usage` and
-    `charged` are what all attempts together consumed; `faulted` are the adapters whose fault has been counted.
+    `charged` are what all attempts together consumed; `faulted` are the adapters whose fault has been counted;
+    `address` is where the caller calls from; `visit` what is held for the request.
     `fault` is the domain of the error it ended with, `is_told` whether its end has been reported to `completions.telemetry`.
     """
 
@@ -78,6 +80,8 @@ class Exchange:
     usage: Usage = field(default_factory=Usage)
     charged: Cost = field(default_factory=Cost)
     faulted: set[int] = field(default_factory=set)
+    address: str = ""
+    visit: Visit | None = None
     fault: str = ""
     is_told: bool = False
     started: float = field(default_factory=time.monotonic)
@@ -168,7 +172,7 @@ class Exchange:
         if plan.exclusions or len(plan.candidates) > 1:
             self.record.plan = plan.describe()
 
-    def attempt(self, candidate: Candidate) -> Attempt:
+    def attempt(self, candidate: Candidate, seat: Seat | None = None) -> Attempt:
         """Begin an attempt: the record speaks of this candidate until another begins or one has answered."""
         adapter = candidate.adapter
         attempt = Attempt(
@@ -178,10 +182,16 @@ class Exchange:
             started_ms=self.elapsed_ms(),
         )
         self.record.attempts.append(attempt)
+        if self.visit is not None and seat is not None:
+            self.visit.sit(attempt, seat)
         telemetry.attempted(self.record, attempt)
         if self.answering is None:
             self._speak_of(candidate)
         return attempt
+
+    def key_of(self, attempt: Attempt) -> int:
+        """Which of its provider's keys the attempt is sent with."""
+        return self.visit.key_of(attempt) if self.visit is not None else 0
 
     def answered_by(self, candidate: Candidate, attempt: Attempt) -> None:
         """From now on the caller gets this attempt's answer."""
@@ -200,6 +210,7 @@ class Exchange:
         attempt.status = error.upstream_status if isinstance(error, ProviderError) else error.status
         attempt.error_type = "authentication" if isinstance(error, ProviderAuthFailed) else error.error_type
         attempt.error = error.message[:500]
+        self._rise(attempt)
 
     def attempt_abandoned(self, attempt: Attempt) -> None:
         """The attempt was ended by us: its race is lost, or its client has left. One that had failed already stays failed."""
@@ -208,6 +219,20 @@ class Exchange:
         attempt.latency_ms = self.elapsed_ms() - attempt.started_ms
         attempt.error = "given up by the gateway"
         attempt.prompt_tokens = attempt.prompt_tokens or self.prompt_characters // CHARACTERS_PER_TOKEN
+        self._rise(attempt)
+
+    def _rise(self, attempt: Attempt) -> None:
+        if self.visit is not None:
+            self.visit.rise(attempt)
+
+    def passed_over(self, candidate: Candidate, code: str, reason: str) -> None:
+        """The candidate could not be called although it was planned: the record says why, as of one that was left out."""
+        if self.plan is None:
+            return
+        self.record.plan = self.record.plan or self.plan.describe()
+        for line in self.record.plan:
+            if line["adapter_id"] == candidate.adapter.id:
+                line |= {"rank": None, "code": code, "reason": reason}
 
     def said_first(self, attempt: Attempt) -> None:
         """The first content of an attempt's stream has arrived."""
@@ -282,7 +307,11 @@ class Exchange:
 
     def _settle(self) -> None:
         self.record.latency_ms = self.elapsed_ms()
-        ledger.settle(self.record)
+        try:
+            ledger.settle(self.record)
+        finally:
+            if self.visit is not None:
+                self.visit.end(self.record.total_tokens, self.record.cost_usd)
         self._tell()
 
     def _tell(self) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from accounting import ledger
 from completions import relay, sse, streams
+from completions.admission import Gate
 from completions.attempts import Attempts
 from completions.dialects.base import JSON, Chunk, Completion
 from completions.exchange import Exchange
@@ -40,12 +41,13 @@ class Pipeline:
     health: Health
     keepalive_s: float
     stickiness: Stickiness = field(default_factory=Stickiness)
+    gate: Gate = field(default_factory=Gate)
     dice: random.Random = field(default_factory=random.Random)
     is_stopping: bool = False
     _attempts: Attempts = field(init=False)
 
     def __post_init__(self) -> None:
-        self._attempts = Attempts(self.upstream, self.health, self.dice)
+        self._attempts = Attempts(self.upstream, self.health, self.gate, self.dice)
 
     # --- whole answers ------------------------------------------------------------------------------------------------
 
@@ -53,6 +55,7 @@ class Pipeline:
         """The whole answer as JSON. Raises `GatewayError`, recorded already."""
         try:
             plan = self._plan(exchange)
+            await self.gate.admit(exchange, plan)
             candidate, completion = await self._attempts.answer(exchange, plan)
             return self._deliver(exchange, candidate, completion)
         except GatewayError as error:
@@ -103,7 +106,9 @@ class Pipeline:
         return EventSource(self, exchange, opening)
 
     async def _open(self, exchange: Exchange) -> OpenStream:
-        return await self._attempts.open(exchange, self._plan(exchange))
+        plan = self._plan(exchange)
+        await self.gate.admit(exchange, plan)
+        return await self._attempts.open(exchange, plan)
 
     async def events(self, exchange: Exchange, opening: asyncio.Future[OpenStream]) -> AsyncGenerator[bytes, None]:
         """The bytes of an event stream, to `[DONE]`. Closing the generator ends the upstream's call and settles."""
@@ -223,7 +228,11 @@ class Pipeline:
         now = time.monotonic()
         pinned = self.stickiness.get(exchange.conversation, now) if exchange.conversation else None
         ask = replace(exchange.ask, sticky_adapter_id=pinned) if pinned else exchange.ask
-        plan = planner.build(ask, snapshot.catalogue, snapshot.routing, self.health, now=now, dice=self.dice)
+        capacity = self.gate.capacity
+        capacity.revision = snapshot.revision
+        plan = planner.build(
+            ask, snapshot.catalogue, snapshot.routing, self.health, now=now, dice=self.dice, capacity=capacity
+        )
         exchange.planned(plan)
         return plan
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from django.conf import settings
 
+from catalog.limits import Limits
+from completions.admission import Gate
 from completions.pipeline import Pipeline
 from completions.probes import EngineProbes
+from completions.shared_limits import SharedLimits
 from completions.upstream import Upstream
 from gateway_project.errors import NotServing
+from routingapp.capacity import Capacity
 from routingapp.health import Health
 
 
@@ -24,6 +29,8 @@ class Runtime:
 
     async def aclose(self) -> None:
         await self.probes.stop()
+        if self.pipeline.gate.shared is not None:
+            await self.pipeline.gate.shared.stop()
         await self.upstream.aclose()
 
 
@@ -37,8 +44,20 @@ def start(upstream: Upstream | None = None) -> Runtime:
     health = Health()
     probes = EngineProbes(upstream, health)
     probes.start()
-    _current = Runtime(upstream, health, Pipeline(upstream, health, keepalive_s=settings.KEEPALIVE_S), probes)
+    pipeline = Pipeline(upstream, health, keepalive_s=settings.KEEPALIVE_S, gate=_gate())
+    _current = Runtime(upstream, health, pipeline, probes)
     return _current
+
+
+def _gate() -> Gate:
+    shared = SharedLimits(settings.REDIS_URL) if settings.REDIS_URL else None
+    if shared is not None:
+        shared.start()
+    return Gate(
+        capacity=Capacity(time.time, is_limiting=settings.RATE_LIMIT_ENABLED),
+        shared=shared,
+        anonymous=Limits(rpm=settings.ANONYMOUS_RPM_LIMIT, tpm=settings.ANONYMOUS_TPM_LIMIT),
+    )
 
 
 async def stop() -> None:

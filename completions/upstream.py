@@ -20,7 +20,7 @@ from catalog.entries import AdapterEntry, Lookup, resolve
 from completions import tracing, underway
 from completions.dialects import DIALECTS
 from completions.dialects.base import Dialect, Encoded
-from gateway_project.errors import ConnectionBroken, ProviderError, ProviderTimeout, ProviderUnavailable
+from gateway_project.errors import ConnectionBroken, ProviderError, ProviderTimeout, ProviderUnavailable, conceal
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
@@ -38,20 +38,34 @@ class Endpoint:
     stream_url: httpx.URL = field(repr=False)
     headers: httpx.Headers = field(repr=False)
     timeouts: Mapping[str, Any] = field(repr=False)
+    spare_headers: tuple[httpx.Headers, ...] = field(default=(), repr=False)
+    """Those with the second key of the provider's pool, the third …"""
+
+    def headers_of(self, key: int) -> httpx.Headers:
+        """The headers with the key at that position of `ProviderEntry.api_keys`."""
+        return self.spare_headers[key - 1] if key else self.headers
 
 
 def prepare(adapter: AdapterEntry, lookup: Lookup) -> Endpoint:
-    """The endpoint of a configured adapter, its secret taken from the environment by `lookup`."""
+    """The endpoint of a configured adapter, its secrets taken from the environment by `lookup`."""
     provider = adapter.provider
     dialect = DIALECTS[provider.dialect]
-    secret = resolve(provider.api_keys[0], lookup) if provider.api_keys else None
-    headers = {"accept-encoding": "identity", "user-agent": "openrouter-gateway", **dialect.headers(provider, secret)}
+    secrets: list[str | None] = [resolve(reference, lookup) for reference in provider.api_keys]
+    for secret in secrets:
+        conceal(secret)
+    headers, *spare_headers = (
+        httpx.Headers(
+            {"accept-encoding": "identity", "user-agent": "openrouter-gateway", **dialect.headers(provider, secret)}
+        )
+        for secret in secrets or [None]
+    )
     return Endpoint(
         adapter=adapter,
         dialect=dialect,
         plain_url=httpx.URL(provider.base_url + dialect.path(adapter, stream=False)),
         stream_url=httpx.URL(provider.base_url + dialect.path(adapter, stream=True)),
-        headers=httpx.Headers(headers),
+        headers=headers,
+        spare_headers=tuple(spare_headers),
         timeouts={"timeout": {"connect": provider.connect_timeout_s, "read": None, "pool": None}},
     )
 
@@ -90,9 +104,12 @@ class Upstream:
     def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._transport = transport or AiohttpTransport(client=_session)
 
-    async def send(self, endpoint: Endpoint, request: Encoded, *, stream: bool, within_s: float) -> Answer:
-        """Send and wait for the head of the answer, at most `within_s` seconds. Raises `ProviderError`."""
-        headers = endpoint.headers
+    async def send(self, endpoint: Endpoint, request: Encoded, *, stream: bool, within_s: float, key: int = 0) -> Answer:
+        """Send with the provider's key at position `key`, and wait at most `within_s` seconds for the head of the answer.
+
+        Raises `ProviderError`.
+        """
+        headers = endpoint.headers_of(key)
         if request.headers:
             headers = headers.copy()
             headers.update(request.headers)

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from completions import trial
+from gateway_project import embedded
 from gateway_project.errors import GatewayError
 
 
@@ -25,10 +26,14 @@ class Command(BaseCommand):
         body: dict[str, Any] = {**_read(options["body"]), "model": options["model"], "stream": options["stream"]}
         if options["prompt"]:
             body["messages"] = [*body.get("messages", ()), {"role": "user", "content": options["prompt"]}]
+        worker = embedded.start_if_wanted()
         try:
             record = trial.run(body, lambda text: self.stdout.write(text, ending=""))
         except (GatewayError, OSError) as error:
             raise CommandError(trial.explain(error)) from error
+        finally:
+            if worker is not None:
+                worker.stop()
         self.stdout.write("\n")
         for line in trial.plan_of(record):
             self.stdout.write(line)

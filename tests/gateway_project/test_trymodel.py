@@ -26,8 +26,10 @@ SHIPPED = [model["id"] for model in yaml.safe_load(Path("catalog/models.yaml").r
 
 
 @pytest.fixture(autouse=True)
-def own_journal(settings, tmp_path):
+def own_files(settings, tmp_path):
     settings.JOURNAL_DIR = tmp_path / "journal"
+    settings.VAR_DIR = tmp_path
+    settings.EMBEDDED_WORKER = False
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,15 @@ def try_model(*arguments: str) -> tuple[str, list[str]]:
     lines = shown.getvalue().rstrip("\n").split("\n")
     after = next(index for index, line in enumerate(lines) if line.startswith(("1.", "-> ")))
     return "\n".join(lines[:after]), lines[after:]
+
+
+def test_it_starts_the_embedded_engine_where_nobody_serves(monkeypatch, settings):
+    monkeypatch.delenv("EMBEDDED_BASE_URL", raising=False)
+    monkeypatch.delenv("LOCAL_BASE_URL", raising=False)
+    settings.EMBEDDED_WORKER = True
+    seed.load()
+    answer, _ = try_model(LOCAL, "Hello")
+    assert answer
 
 
 @pytest.mark.parametrize("options", [[], ["--stream"]], ids=["whole", "stream"])
