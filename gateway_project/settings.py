@@ -89,7 +89,7 @@ X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
     "gateway_project",
-    "django.contrib.admin",
+    "gateway_project.console.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

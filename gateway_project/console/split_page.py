@@ -1,0 +1,216 @@
+"""The page of a model's traffic split: sliders, a preview of what they would do, saving, and going back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from accounting import statistics
+from accounting.statistics import Figures, GroupBy, Scope
+from catalog import environment
+from catalog import loader as catalogue_loader
+from catalog.entries import AdapterEntry, Catalogue
+from catalog.models import Adapter, LanguageModel
+from gateway_project.console import forecast, process, split
+from gateway_project.console.forecast import Forecast, Outlook
+from gateway_project.console.split import Split, SplitRefused
+from gateway_project.console.words import NOTHING, per_million
+from routingapp import loader as routing_loader
+from routingapp.entries import OffloadMode
+from routingapp.strategies import STRATEGIES
+
+READ = ("catalog.view_languagemodel", "routingapp.view_routingweight")
+WRITE = ("routingapp.change_routingweight", "routingapp.change_routingpolicy")
+OFFLOAD_WORDS = {
+    OffloadMode.ENVIRONMENT.value: "As the default policy says, or else the OFFLOAD variable",
+    OffloadMode.ON.value: "Hard offload: local engines take no traffic of this model",
+    OffloadMode.OFF.value: "Never offloaded, whatever OFFLOAD says",
+}
+LATENCY_HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One adapter of the model: what is set, what was the case in the last hour, what it costs and how fast it is."""
+
+    adapter: Adapter
+    entry: AdapterEntry | None
+    percentage: int
+    actual: float | None
+    figures: Figures
+    state: str
+    told: str
+
+    @property
+    def price(self) -> str:
+        """USD per million tokens in and out."""
+        if self.entry is None:
+            return NOTHING
+        return " / ".join(per_million(self.entry.prices.known.get(name)) for name in ("prompt", "completion"))
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One adapter in the preview: now, and with the new split."""
+
+    adapter: Adapter
+    now: Outlook
+    then: Outlook
+    latency_ms: float | None
+
+
+def show(request: HttpRequest, pk: int) -> HttpResponse:
+    """The page itself."""
+    model = _model(request, pk, READ)
+    present = split.read(model)
+    lines = _lines(model, present)
+    context = {
+        **admin.site.each_context(request),
+        "title": f"Traffic split of {model.public_id}",
+        "model": model,
+        "opts": LanguageModel._meta,
+        "split": present,
+        "lines": lines,
+        "names": {line.adapter.pk: line.adapter.provider.name for line in lines},
+        "strategies": STRATEGIES,
+        "offload_modes": OFFLOAD_WORDS,
+        "history": split.history(model),
+        "may_change": request.user.has_perms(WRITE),
+    }
+    return TemplateResponse(request, "admin/console/split.html", context)
+
+
+@require_POST
+def save(request: HttpRequest, pk: int) -> HttpResponse:
+    """Puts the sent split in force."""
+    model = _model(request, pk, WRITE)
+    try:
+        new = split.wanted(request.POST.dict(), split.read(model))
+        _tell(request, split.save(model, new, version=request.POST.get("version", ""), user=request.user))  # type: ignore[arg-type]
+    except SplitRefused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("admin:console_split", pk=model.pk)
+
+
+@require_POST
+def restore(request: HttpRequest, pk: int, entry_id: int) -> HttpResponse:
+    """Puts an earlier split in force again."""
+    model = _model(request, pk, WRITE)
+    version = request.POST.get("version", "")
+    try:
+        _tell(request, split.restore(model, entry_id, version=version, user=request.user))  # type: ignore[arg-type]
+    except SplitRefused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("admin:console_split", pk=model.pk)
+
+
+@require_POST
+def preview(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the sent split would have done to the model's latest requests, as a piece of HTML. Changes nothing."""
+    model = _model(request, pk, READ)
+    present = split.read(model)
+    try:
+        new = split.wanted(request.POST.dict(), present)
+    except SplitRefused as refusal:
+        return TemplateResponse(request, "admin/console/split_preview.html", {"refusal": str(refusal)}, status=422)
+    catalogue, table = catalogue_loader.load(environment.lookup), routing_loader.load(settings.OFFLOAD)
+    requests = forecast.past_requests(model.public_id)
+    replayed = requests or [forecast.plain_request(model.public_id)]
+    now = forecast.forecast(replayed, catalogue, forecast.table_with(present, model.public_id, table))
+    then = forecast.forecast(replayed, catalogue, forecast.table_with(new, model.public_id, table))
+    context = {
+        "requests": len(requests),
+        "now": now,
+        "then": then,
+        "paid": sum((past.cost_usd for past in requests), Decimal(0)),
+        "strategy": new.strategy,
+        **_compare(model, now, then),
+    }
+    return TemplateResponse(request, "admin/console/split_preview.html", context)
+
+
+def _compare(model: LanguageModel, now: Forecast, then: Forecast) -> dict[str, Any]:
+    figures = _figures(model, LATENCY_HOURS)
+    latencies = {pk: one.latency_ms["p50"] for pk, one in figures.items()}
+    adapters = Adapter.objects.filter(model=model).select_related("provider").order_by("pk")
+    return {
+        "compared": [
+            Compared(
+                adapter,
+                now.adapters.get(adapter.pk, Outlook()),
+                then.adapters.get(adapter.pk, Outlook()),
+                latencies.get(adapter.pk),
+            )
+            for adapter in adapters
+        ],
+        "now_ms": forecast.expected_ms(now, latencies),
+        "then_ms": forecast.expected_ms(then, latencies),
+        "refused": then.refused.most_common(3),
+    }
+
+
+def _model(request: HttpRequest, pk: int, rights: tuple[str, ...]) -> LanguageModel:
+    if not request.user.has_perms(rights):
+        raise PermissionDenied
+    return get_object_or_404(LanguageModel, pk=pk)
+
+
+def _tell(request: HttpRequest, is_changed: bool) -> None:
+    if is_changed:
+        messages.success(request, "The split is saved. The gateway follows within a second.")
+    else:
+        messages.info(request, "Nothing differs from the split in force.")
+
+
+def _figures(model: LanguageModel, hours: int) -> Mapping[int, Figures]:
+    """What each adapter did for the model lately, by adapter id."""
+    scope = Scope.last(hours, timezone.now(), model=model.public_id)
+    groups = statistics.summary(scope, GroupBy.ADAPTER).groups
+    return {group.labels["adapter"]: group.figures for group in groups if group.labels["adapter"] is not None}
+
+
+def _lines(model: LanguageModel, present: Split) -> list[Line]:
+    # The present hour has often just begun; with the one before, it is an hour at least.
+    figures = _figures(model, 2)
+    total = sum(one.sums.requests for one in figures.values())
+    entries = _entries(model, catalogue_loader.load(environment.lookup))
+    here = process.look()
+    percentages = present.percentages
+    lines = []
+    for adapter in Adapter.objects.filter(model=model).select_related("provider", "model").order_by("pk"):
+        entry, own = entries.get(adapter.pk), figures.get(adapter.pk, Figures())
+        actual = own.sums.requests / total if total else None
+        lines.append(Line(adapter, entry, percentages[adapter.pk], actual, own, *_state(adapter, entry, here)))
+    return lines
+
+
+def _entries(model: LanguageModel, catalogue: Catalogue) -> dict[int, AdapterEntry]:
+    found = catalogue.find(model.public_id)
+    return {entry.id: entry for entry in found.adapters} if found else {}
+
+
+def _state(adapter: Adapter, entry: AdapterEntry | None, here: process.ProcessView | None) -> tuple[str, str]:
+    if entry is None:
+        return "", "the model is switched off"
+    if not entry.is_enabled:
+        return "", "switched off"
+    if entry.unconfigured:
+        return "", entry.unconfigured
+    view = here.health.get(adapter.pk) if here else None
+    if view is not None and view.state != "closed":
+        return "bad", f"paused after faults, {view.retry_in_s:.0f} s left: {view.last_error}"
+    engine = here.engines.get(adapter.provider_id) if here else None
+    if engine is not None and not engine.is_up:
+        return "bad", f"engine down: {engine.detail}"
+    return "good", "well" if here else "configured"

@@ -1,0 +1,20 @@
+"""The addresses of the console's pages, all below /admin/console/."""
+
+from __future__ import annotations
+
+from django.contrib.admin import AdminSite
+from django.urls import URLPattern, path
+
+from gateway_project.console import split_page
+
+
+def of(site: AdminSite) -> list[URLPattern]:
+    """The pages, each behind `site`'s login."""
+    behind = site.admin_view
+    split = "console/models/<int:pk>/split/"
+    return [
+        path(split, behind(split_page.show), name="console_split"),
+        path(f"{split}save/", behind(split_page.save), name="console_split_save"),
+        path(f"{split}preview/", behind(split_page.preview), name="console_split_preview"),
+        path(f"{split}restore/<int:entry_id>/", behind(split_page.restore), name="console_split_restore"),
+    ]
