@@ -85,6 +85,9 @@ def engine_parameters(port: int) -> Any:
     # As in the example of the model's card (huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct, read 2026-11).
     parameters.sampling.temp = 0.2
     parameters.sampling.top_p = 0.9
+    # So small a model repeats itself to the end of its context otherwise (seen 2026-11).
+    parameters.sampling.penalty_repeat = 1.15
+    parameters.sampling.penalty_last_n = 256
     # Warnings and errors; one level more writes several lines for every request, for ever.
     parameters.verbosity = 2
     return parameters
