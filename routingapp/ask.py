@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from catalog.entries import AdapterEntry, ModelEntry
 from routingapp.entries import PolicyEntry, RoutingTable
 from routingapp.health import Health
 from routingapp.preferences import NO_PREFERENCES, Preferences
+
+if TYPE_CHECKING:
+    from routingapp.capacity import Capacity
 
 _TEXT = frozenset({"text"})
 
@@ -71,3 +74,4 @@ class Situation(NamedTuple):
     health: Health
     now: float
     dice: random.Random
+    capacity: Capacity | None = None

@@ -15,6 +15,7 @@ from typing import Any
 from catalog.entries import AdapterEntry, Catalogue, ModelEntry
 from routingapp import refusals, variants
 from routingapp.ask import Ask, Candidate, Exclusion, Situation
+from routingapp.capacity import Capacity
 from routingapp.entries import PolicyEntry, RoutingTable
 from routingapp.filters import sift
 from routingapp.filters.rule import matches
@@ -73,24 +74,34 @@ class _Part:
     situation: Situation
 
 
-def build(ask: Ask, catalogue: Catalogue, table: RoutingTable, health: Health, *, now: float, dice: random.Random) -> Plan:
+def build(
+    ask: Ask,
+    catalogue: Catalogue,
+    table: RoutingTable,
+    health: Health,
+    *,
+    now: float,
+    dice: random.Random,
+    capacity: Capacity | None = None,
+) -> Plan:
     """The plan for `ask` at the moment `now` (seconds of the clock that `health` is told).
 
     Raises `ModelNotFound` where no asked model is known, `PermissionDenied` where the key may use none of them,
-    `NoEndpoints` where the request rules out every adapter, `NoCandidates` where all are off or unhealthy right now.
+    `NoEndpoints` where the request rules out every adapter, `NoCandidates` where all are off or unhealthy right now,
+    `RateLimited` where their limits have no room left, `InvalidRequest` where it is larger than any of these.
     """
     models, exclusions = _models(ask, catalogue)
     if not models:
         raise refusals.model_not_found(ask, catalogue)
     parts: list[_Part] = []
     for model, sort in models.values():
-        situation = Situation(ask, table.policy_of(model.id), table, health, now, dice)
+        situation = Situation(ask, table.policy_of(model.id), table, health, now, dice, capacity)
         left, excluded = sift(model, situation)
         exclusions += excluded
         if left:
             parts.append(_Part(left, sort or ask.preferences.sort, situation))
     if not parts:
-        raise refusals.nothing_left(ask, [model for model, _ in models.values()], exclusions, health, now)
+        raise refusals.nothing_left(ask, [model for model, _ in models.values()], exclusions, health, now, capacity)
     if ask.preferences.sorts_across_models and len(parts) > 1:
         parts = [_Part([adapter for part in parts for adapter in part.adapters], parts[0].sort, parts[0].situation)]
     return _plan(parts, models, exclusions)

@@ -13,7 +13,9 @@ from typing import Any
 
 from catalog.entries import Catalogue, ModelEntry
 from gateway_project.errors import GatewayError, ModelNotFound, NoCandidates, NoEndpoints, PermissionDenied
+from routingapp import limit_refusals
 from routingapp.ask import Ask, Exclusion
+from routingapp.capacity import Capacity
 from routingapp.filters import BY_CODE
 from routingapp.filters.rule import Cause
 from routingapp.health import Health
@@ -36,7 +38,12 @@ def model_not_found(ask: Ask, catalogue: Catalogue) -> ModelNotFound:
 
 
 def nothing_left(
-    ask: Ask, models: Sequence[ModelEntry], exclusions: Sequence[Exclusion], health: Health, now: float
+    ask: Ask,
+    models: Sequence[ModelEntry],
+    exclusions: Sequence[Exclusion],
+    health: Health,
+    now: float,
+    capacity: Capacity | None = None,
 ) -> GatewayError:
     """For a request whose models are known, and every adapter of which is excluded."""
     known = [exclusion for exclusion in exclusions if exclusion.code != UNKNOWN_MODEL]
@@ -49,8 +56,13 @@ def nothing_left(
     preferences = ask.preferences
     if preferences.only or preferences.order:
         metadata["requested_providers"] = list(preferences.only or preferences.order)
+    limited = limit_refusals.of_exclusions(ask, models, known, now, capacity)
+    if limited is not None:
+        limited.metadata |= metadata
+        return limited
     if Cause.STATE in causes or causes <= {Cause.CONFIGURATION}:
-        return _unavailable(names, ask, known, metadata, health, now)
+        waits = _waits(models, known, health, now, capacity)
+        return _unavailable(names, ask, known, metadata, waits)
     if all(exclusion.code == "key_models" for exclusion in known):
         return PermissionDenied(
             f"This key may not use {names}. Ask its owner to allow the model, or name another one.",
@@ -65,13 +77,8 @@ def nothing_left(
 
 
 def _unavailable(
-    names: str, ask: Ask, exclusions: Sequence[Exclusion], metadata: dict[str, Any], health: Health, now: float
+    names: str, ask: Ask, exclusions: Sequence[Exclusion], metadata: dict[str, Any], waits: Sequence[float]
 ) -> NoCandidates:
-    waits = [
-        health.view(exclusion.adapter_id, now).retry_in_s
-        for exclusion in exclusions
-        if exclusion.code == "breaker_open" and exclusion.adapter_id is not None
-    ]
     is_temporary = any(BY_CODE[exclusion.code].cause is Cause.STATE for exclusion in exclusions)
     availability = _availability("temporarily_unavailable", ask, exclusions, retryable=is_temporary)
     headers = {}
@@ -83,6 +90,24 @@ def _unavailable(
     return NoCandidates(
         f"{names} cannot be served right now: {reasons}", metadata=metadata, headers=headers, availability=availability
     )
+
+
+def _waits(
+    models: Sequence[ModelEntry],
+    exclusions: Sequence[Exclusion],
+    health: Health,
+    now: float,
+    capacity: Capacity | None,
+) -> list[float]:
+    """Seconds until each adapter that will come back by itself does, where that is known."""
+    codes = {exclusion.adapter_id: exclusion.code for exclusion in exclusions}
+    waits: list[float] = []
+    for adapter in (adapter for model in models for adapter in model.adapters):
+        if codes.get(adapter.id) == "breaker_open":
+            waits.append(health.view(adapter.id, now).retry_in_s)
+        elif codes.get(adapter.id) == "keys_exhausted" and capacity is not None:
+            waits.append(capacity.pools.retry_in_s(adapter.provider, now))
+    return waits
 
 
 def _code(exclusions: Iterable[Exclusion]) -> str:

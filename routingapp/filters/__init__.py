@@ -2,7 +2,7 @@
 
 Pure. A rule first looks at the request and the adapters still there, and says None where it has nothing to object: most
 rules cost most requests nothing. Else it gives a check, which says for one adapter why it may not serve, or None.
-To add a rule (a limit, an exhausted key pool) write one such function and add one line to `FILTERS`.
+To add a rule write one such function and add one line to `FILTERS`.
 """
 
 from __future__ import annotations
@@ -43,9 +43,12 @@ _NEEDS = (
     ),
 )
 _STATE = (
+    Filter("limit_size", Cause.REQUEST, state.larger_than_limit, "context_length", "max_tokens"),
     Filter("offloaded", Cause.STATE, state.offloaded, "offload"),
     Filter("engine_down", Cause.STATE, state.engine_down, "health"),
     Filter("breaker_open", Cause.STATE, state.breaker_open, "health"),
+    Filter("keys_exhausted", Cause.STATE, state.keys_exhausted, "health"),
+    Filter("limit", Cause.STATE, state.over_limit, "rate_limit"),
 )
 FILTERS: tuple[Filter, ...] = (*_SETUP, *_WISHES, *_NEEDS, *_STATE)
 _FILTERS_WITHOUT_WISHES = (*_SETUP, *_NEEDS, *_STATE)

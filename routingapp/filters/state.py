@@ -48,3 +48,30 @@ def breaker_open(situation: Situation, model: ModelEntry, adapters: Sequence[Ada
         return f"paused for another {view.retry_in_s:.0f} s after faults; the last one: {view.last_error}"
 
     return check
+
+
+def larger_than_limit(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
+    return _limit(situation, adapters, for_ever=True)
+
+
+def over_limit(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
+    return _limit(situation, adapters, for_ever=False)
+
+
+def _limit(situation: Situation, adapters: Sequence[AdapterEntry], *, for_ever: bool) -> Check | None:
+    capacity = situation.capacity
+    if capacity is None or not any(map(capacity.scopes_of, adapters)):
+        return None
+
+    def check(adapter: AdapterEntry) -> str | None:
+        refusal = capacity.refusal(situation.ask, adapter, situation.now)
+        return str(refusal) if refusal is not None and (refusal.wait_s is None) is for_ever else None
+
+    return check
+
+
+def keys_exhausted(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
+    capacity = situation.capacity
+    if capacity is None or not capacity.pools.has_trouble():
+        return None
+    return lambda adapter: capacity.keys_out(adapter, situation.now)
