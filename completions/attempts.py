@@ -23,7 +23,14 @@ from completions.resume import Replay, Said
 from completions.streams import OpenStream, until
 from completions.upstream import MAX_ERROR_BYTES, Answer, Endpoint, Upstream
 from completions.visit import Seat
-from gateway_project.errors import GatewayError, InvalidRequest, NoCandidates, ProviderError, ProviderUnavailable
+from gateway_project.errors import (
+    GatewayError,
+    InvalidRequest,
+    NoCandidates,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
 from routingapp.health import Health
 from routingapp.plan import Candidate, Plan
 
@@ -59,12 +66,17 @@ class Attempts:
         exchange.answered_by(opened.candidate, opened.attempt)
         return opened
 
-    async def reopen(self, exchange: Exchange, plan: Plan, broken: OpenStream, said: Said) -> OpenStream | None:
-        """Another stream that goes on where `broken` ended, None where nobody can.
+    async def reopen(
+        self, exchange: Exchange, plan: Plan, broken: OpenStream, said: Said, error: ProviderError
+    ) -> OpenStream | None:
+        """Another stream that goes on where `broken` ended with `error`, None where nobody can.
 
-        Only adapters of the same model are asked, the broken one last; each tries the policy still allows is spent.
+        Only adapters of the same model are asked, as often as the policy still allows: the broken one last, and not at all
+        if it had run out of time.
         """
         candidates = [other for other in plan.candidates if other.model.id == broken.candidate.model.id]
+        if isinstance(error, ProviderTimeout):
+            candidates = [other for other in candidates if other.adapter.id != broken.candidate.adapter.id]
         candidates.sort(key=lambda candidate: candidate.adapter.id == broken.candidate.adapter.id)
         tries_left = plan.policy.max_attempts - len(exchange.record.attempts)
         for candidate in candidates[: max(0, tries_left)]:

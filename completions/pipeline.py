@@ -162,7 +162,7 @@ class Pipeline:
             return False
         self._settle_attempt(exchange, live, error)
         await broken.answer.aclose()
-        opened = await self._attempts.reopen(exchange, plan, broken, live.said)
+        opened = await self._attempts.reopen(exchange, plan, broken, live.said, error)
         if opened is None:
             return False
         live.go_on(exchange, opened)

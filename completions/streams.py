@@ -48,6 +48,11 @@ async def first_content(opened: OpenStream, endpoint: Endpoint, deadline: float)
     answer instead. A provider that answers a request for a stream with a whole answer is taken at its word.
     """
     answer, decoder = opened.answer, opened.decoder
+    patience = float("inf")
+    if opened.replay is not None:
+        # Its new content comes only after all that is known: until then it has the time that an answer in full flow has.
+        provider = opened.candidate.adapter.provider
+        patience, deadline = provider.idle_timeout_s, time.monotonic() + provider.total_timeout_s
     if answer.headers.get("content-type", "").startswith("application/json"):
         completion = endpoint.dialect.decode(await answer.read_all(until(deadline)), endpoint.adapter)
         decoder.is_finished = True
@@ -55,7 +60,7 @@ async def first_content(opened: OpenStream, endpoint: Endpoint, deadline: float)
         opened.held = opened.replay.feed(whole) if opened.replay else whole
         return
     while True:
-        data = await _read(answer, until(deadline), deadline)
+        data = await _read(answer, min(patience, until(deadline)), deadline)
         chunks = opened.read(data)
         opened.held += chunks
         if any(map(relay.has_content, chunks)):
