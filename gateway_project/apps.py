@@ -8,4 +8,9 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
-        from gateway_project import checks  # noqa: F401  registers itself
+        from django.conf import settings
+
+        from gateway_project import checks, errors  # noqa: F401  checks registers itself
+
+        for secret in (settings.SECRET_KEY, settings.METRICS_TOKEN, settings.ALERT_WEBHOOK_URL):
+            errors.conceal(secret)

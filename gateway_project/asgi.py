@@ -8,11 +8,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import django
+from django.conf import settings
+
+from gateway_project import worker_metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+worker_metrics.share(settings.VAR_DIR)
 django.setup(set_prefix=False)
 
-from gateway_project.django_lane import DjangoLane  # noqa: E402  needs the settings above
+from gateway_project import observed  # noqa: E402  needs the settings above
+from gateway_project.django_lane import DjangoLane  # noqa: E402
 from gateway_project.lane import ApiLane  # noqa: E402
 from gateway_project.lifespan import Lifespan  # noqa: E402
 
@@ -33,7 +38,8 @@ async def application(
 ) -> None:
     """What the ASGI server calls: once for the lifespan, then for every request."""
     if scope["type"] == "http":
-        await (lean_lane if _LEAN.match(scope["path"]) else django_lane)(scope, receive, send)
+        is_lean = _LEAN.match(scope["path"]) is not None
+        await observed.serve(lean_lane if is_lean else django_lane, scope, receive, send, is_counted=is_lean)
     elif scope["type"] == "lifespan":
         await lifespan(receive, send)
     else:

@@ -17,11 +17,13 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from accounting import ledger
+from accounting.spend_follower import SpendFollower
 from catalog.seed.problems import SeedRefused
 from completions import runtime, snapshot
 from completions.snapshot import Follower
 from gateway_project import embedded, installation, supervisor
 from gateway_project.embedded import Worker
+from gateway_project.watch import Watch
 
 log = logging.getLogger("gateway.lifespan")
 
@@ -33,7 +35,9 @@ class Lifespan:
 
     def __init__(self) -> None:
         self._follower: Follower | None = None
+        self._spending: SpendFollower | None = None
         self._worker: Worker | None = None
+        self._watch = Watch()
         self._heartbeat = supervisor.Heartbeat(supervisor.watchdog_limit_s())
 
     async def __call__(self, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
@@ -57,8 +61,12 @@ class Lifespan:
         self._worker = await asyncio.to_thread(_prepare)
         ledger.start()
         runtime.start()
+        self._watch.start()
         self._follower = Follower(settings.SNAPSHOT_POLL_S)
         self._follower.start()
+        self._spending = SpendFollower(runtime.current().pipeline.gate.budgets)
+        await asyncio.to_thread(self._spending.refresh)
+        self._spending.start()
         _drain_on_signals()
         log.info("serving catalogue revision %d", snapshot.current().revision)
         self._heartbeat.start()
@@ -69,7 +77,10 @@ class Lifespan:
         await self._heartbeat.stop()
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
+        if self._spending is not None:
+            await asyncio.to_thread(self._spending.stop)
         await runtime.stop()
+        await self._watch.stop()
         await asyncio.to_thread(ledger.stop, settings.SHUTDOWN_GRACE_S)
         if self._worker is not None:
             await asyncio.to_thread(self._worker.stop)

@@ -1,30 +1,54 @@
-"""Log lines: one formatter for people, one for machines. Both redact what looks like a key."""
+"""Log lines: one formatter for people, one for machines. Both name the request, and redact what looks like a key.
+
+What callers send may be in any message, so nothing in a message can end its line or steer a terminal.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import time
 
 import orjson
 
+from completions import underway
 from gateway_project.errors import redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_PREFIX = "gw_"
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def _extra(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+def escape(text: str) -> str:
+    r"""`text` on one line: control characters, ESC and Unicode's line ends as `\n`, `\x1b`, `\u2028`."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """What the call passed as `extra` under names with our prefix and, while a request is served, its id."""
+    fields = {
+        name.removeprefix(_PREFIX): value
+        for name, value in vars(record).items()
+        if name.startswith(_PREFIX) and name not in _STANDARD
+    }
+    if "request_id" not in fields and (request := underway.current()) is not None:
+        fields["request_id"] = request.request_id
+    return fields
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`21:40:03 INFO gateway.ledger: adopted 3 records segment=…`"""
+    """`21:40:03 INFO gateway.ledger: adopted 3 records segment=…`; what follows of a traceback is indented."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        line = super().formatMessage(record)
+        return escape(line + "".join(f" {name}={value}" for name, value in fields_of(record).items()))
+
     def format(self, record: logging.LogRecord) -> str:
-        extra = "".join(f" {name}={value}" for name, value in _extra(record).items() if name.startswith("gw_"))
-        return redact(super().format(record) + extra.replace(" gw_", " "))
+        first, *more = super().format(record).split("\n")
+        return redact("\n".join([first, *(f"  {escape(line)}" for line in more)]))
 
 
 class JsonFormatter(logging.Formatter):
@@ -36,7 +60,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **{name.removeprefix("gw_"): value for name, value in _extra(record).items() if name.startswith("gw_")},
+            **fields_of(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

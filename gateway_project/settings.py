@@ -107,8 +107,8 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "gateway_project.middleware.AccountPages",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "gateway_project.content_policy.content_policy",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -119,7 +119,7 @@ MIDDLEWARE = [
 ]
 
 # Asynchronous functions only: the lane that serves the API never leaves the event loop.
-API_MIDDLEWARE = ["gateway_project.middleware.cors"]
+API_MIDDLEWARE = ["gateway_project.observed.route", "gateway_project.middleware.cors"]
 
 ROOT_URLCONF = "gateway_project.urls"
 ASGI_APPLICATION = "gateway_project.asgi.application"
@@ -164,7 +164,7 @@ def _database() -> dict[str, Any]:
     url = env.str("DATABASE_URL", default="")
     if USE_SQLITE_LOG:
         return {
-            "ENGINE": "django.db.backends.sqlite3",
+            "ENGINE": "django_prometheus.db.backends.sqlite3",
             "NAME": str(SQLITE_PATH),
             "OPTIONS": {
                 # One writer at a time, readers never blocked, and a writer that waits instead of failing.
@@ -180,7 +180,8 @@ def _database() -> dict[str, Any]:
     database = env.db_url("DATABASE_URL")
     if not database.get("ENGINE", "").endswith("postgresql"):
         raise ImproperlyConfigured("DATABASE_URL must start with postgres://; for SQLite leave USE_SQLITE_LOG unset")
-    return {**database, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    counted = "django_prometheus.db.backends.postgresql"
+    return {**database, "ENGINE": counted, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 
 if USE_SQLITE_LOG:
@@ -204,7 +205,6 @@ OFFLOAD = flag("OFFLOAD", False)
 EMBEDDED_WORKER = flag("EMBEDDED_WORKER", True)
 REQUIRE_API_KEY = flag("REQUIRE_API_KEY", False)
 RATE_LIMIT_ENABLED = flag("RATE_LIMIT_ENABLED", True)
-UNPRICED = choice("UNPRICED", "warn", ("warn", "allow", "block"))
 
 
 def optional_limit(name: str) -> int | None:
@@ -223,18 +223,28 @@ try:
     check_environment(os.environ)
 except ValueError as error:
     raise ImproperlyConfigured(str(error)) from None
+UNPRICED = choice("UNPRICED", "warn", ("warn", "allow", "block"))
 MAX_BODY_MB = positive("MAX_BODY_MB", 32, float)
-KEEPALIVE_S = positive("KEEPALIVE_S", 15, float)
 HEAD_TIMEOUT_S = positive("HEAD_TIMEOUT_S", 15, float)
 BODY_TIMEOUT_S = positive("BODY_TIMEOUT_S", 60, float)
 SEND_TIMEOUT_S = positive("SEND_TIMEOUT_S", 60, float)
+KEEPALIVE_S = positive("KEEPALIVE_S", 15, float)
 SNAPSHOT_POLL_S = positive("SNAPSHOT_POLL_S", 0.3, float)
 SHUTDOWN_GRACE_S = positive("SHUTDOWN_GRACE_S", 30, float)
 JOURNAL_DIR = VAR_DIR / "journal"
 JOURNAL_FSYNC = flag("JOURNAL_FSYNC", False)
 LOG_CONTENT = choice("LOG_CONTENT", "none", ("none", "hash", "full"))
 FORWARDED_ALLOW_IPS = env.str("FORWARDED_ALLOW_IPS", default="")
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
+ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="").strip()
+if ALERT_WEBHOOK_URL and not ALERT_WEBHOOK_URL.startswith(("https://", "http://")):
+    raise ImproperlyConfigured(
+        "ALERT_WEBHOOK_URL must start with https:// (or http://); it is not shown here: it is a secret"
+    )
+# Read by the SDK of OpenTelemetry, as all other OTEL_* variables; here they only say whether it is wanted.
+TRACING = not flag("OTEL_SDK_DISABLED", False) and bool(
+    env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="") or env.str("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", default="")
+)
 REDIS_URL = env.str("REDIS_URL", default="")
 
 # --- Logging ----------------------------------------------------------------------------------------------------------

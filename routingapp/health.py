@@ -23,12 +23,14 @@ _FRESH_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class EngineView:
-    """What the last probe of a local engine saw. `seen_at` is the prober's clock; `waiting` its queue, where it says."""
+    """What the last probe of a local engine saw. `seen_at` is the prober's clock; `waiting` and `running` are the requests
+    in the engine's queue and under way in it, None where it does not say."""
 
     is_up: bool
     detail: str
     seen_at: float
     waiting: int | None = None
+    running: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,11 @@ class Health:
         """Whether the adapter may not be called now."""
         return adapter_id in self._tripped and self._adapters[adapter_id].breaker.is_open(now)
 
+    def breaker(self, adapter_id: int, now: float) -> tuple[BreakerState, str | None]:
+        """The breaker's state and the adapter's last error. Reads only: also for other threads."""
+        adapter = self._adapters.get(adapter_id)
+        return (adapter.breaker.state(now), adapter.last_error) if adapter else (BreakerState.CLOSED, None)
+
     def in_flight(self, adapter_id: int) -> int:
         adapter = self._adapters.get(adapter_id)
         return adapter.in_flight if adapter else 0
@@ -190,9 +197,18 @@ class Health:
             last_success_at=adapter.last_success_at,
         )
 
-    def set_engine(self, provider_id: int, *, is_up: bool, detail: str, now: float, waiting: int | None = None) -> None:
-        """What an active probe of a local engine has just seen. `waiting`: requests in the engine's own queue."""
-        self._engines[provider_id] = EngineView(is_up, detail, now, waiting)
+    def set_engine(
+        self,
+        provider_id: int,
+        *,
+        is_up: bool,
+        detail: str,
+        now: float,
+        waiting: int | None = None,
+        running: int | None = None,
+    ) -> None:
+        """What an active probe of a local engine has just seen."""
+        self._engines[provider_id] = EngineView(is_up, detail, now, waiting, running)
 
     def has_engine_down(self) -> bool:
         """Whether any engine's last report was that it is down."""

@@ -1,0 +1,139 @@
+"""What is read from the running state of this process, for Prometheus: breakers, engines, keys, the ledger, the snapshot.
+
+`sample` belongs to the event loop, which owns the health state. It is called for each scrape and, because a scrape reaches only
+one of several workers, every few seconds as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+
+from prometheus_client import Counter, Gauge
+
+from accounting import ledger
+from accounting.ledger import LedgerStatus
+from catalog.entries import Catalogue
+from completions import runtime, snapshot
+from gateway_project.errors import GatewayError
+from routingapp.breaker import BreakerState
+from routingapp.health import Health
+
+log = logging.getLogger("gateway.metrics")
+
+SAMPLE_EVERY_S = 5.0
+STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
+
+BREAKER = Gauge(
+    "gateway_breaker_state",
+    "Breaker of an adapter: 0 closed, 1 half open, 2 open; of several workers the worst.",
+    ["model", "provider"],
+    multiprocess_mode="livemax",
+)
+UPSTREAM_IN_FLIGHT = Gauge(
+    "gateway_upstream_in_flight", "Calls of an adapter under way.", ["model", "provider"], multiprocess_mode="livesum"
+)
+ENGINE_UP = Gauge(
+    "gateway_engine_up", "Whether a local engine answered its last probe.", ["provider"], multiprocess_mode="livemin"
+)
+BACKLOG = Gauge("gateway_journal_backlog_records", "Records not in the database yet.", multiprocess_mode="livesum")
+BACKLOG_BYTES = Gauge("gateway_journal_backlog_bytes", "Their size in the journal.", multiprocess_mode="livesum")
+BACKLOG_AGE = Gauge(
+    "gateway_journal_oldest_age_seconds",
+    "How far the writer of request logs and rollups lags behind: the age of the oldest record not in the database.",
+    multiprocess_mode="livemax",
+)
+LAST_COMMIT = Gauge(
+    "gateway_ledger_last_commit_timestamp_seconds",
+    "When records and rollups were last written; 0 where none were.",
+    multiprocess_mode="livemax",
+)
+DATABASE_UP = Gauge("gateway_ledger_database_up", "Whether the database took the last batch.", multiprocess_mode="livemin")
+TORN = Counter("gateway_journal_torn_lines_total", "Lines that a dying process left incomplete.")
+ADOPTED = Counter("gateway_journal_adopted_records_total", "Records taken over from processes that died.")
+LOST = Counter("gateway_journal_lost_records_total", "Records that could be written nowhere.")
+REVISION = Gauge("gateway_snapshot_revision", "Catalogue revision in force.", multiprocess_mode="livemin")
+SNAPSHOT_AGE = Gauge("gateway_snapshot_age_seconds", "Since the snapshot was loaded.", multiprocess_mode="livemax")
+CHECK_AGE = Gauge(
+    "gateway_snapshot_check_age_seconds",
+    "Since the database last said that the snapshot is the newest: staleness, unlike its age.",
+    multiprocess_mode="livemax",
+)
+MODELS = Gauge("gateway_models", "Models in the catalogue.", multiprocess_mode="livemin")
+
+_adapters: set[tuple[str, str]] = set()
+_told = {TORN: 0, ADOPTED: 0, LOST: 0}
+
+
+def sample() -> None:
+    """Set every gauge to what is true now. What is not running yet, or any more, is left out."""
+    try:
+        health = runtime.current().health
+        current = snapshot.current()
+        status = ledger.status()
+    except GatewayError:
+        return
+    _sample_adapters(current.catalogue, health)
+    _sample_ledger(status)
+    now = time.time()
+    REVISION.set(current.revision)
+    SNAPSHOT_AGE.set(now - current.loaded_at)
+    CHECK_AGE.set(now - snapshot.checked_at())
+    MODELS.set(len(current.catalogue.models))
+
+
+async def keep_sampling(every_s: float = SAMPLE_EVERY_S) -> None:
+    """`sample` for ever, for the sake of scrapes that another worker answers."""
+    while True:
+        try:
+            sample()
+        except Exception:
+            log.exception("the gauges could not be read")
+        await asyncio.sleep(every_s)
+
+
+def _sample_adapters(catalogue: Catalogue, health: Health) -> None:
+    now = time.monotonic()
+    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    for model in catalogue.models:
+        for adapter in model.adapters:
+            provider = adapter.provider
+            engine = health.engine(provider.id) if provider.is_local else None
+            if engine is not None:
+                ENGINE_UP.labels(provider.slug).set(engine.is_up)
+            key = (model.id, provider.slug)
+            # One model may have several adapters at one provider: they share the labels, the worst counts.
+            state, in_flight = seen.get(key, (0, 0))
+            breaker, _ = health.breaker(adapter.id, now)
+            seen[key] = (max(state, STATES[breaker]), in_flight + health.in_flight(adapter.id))
+    for key, (state, in_flight) in seen.items():
+        BREAKER.labels(*key).set(state)
+        UPSTREAM_IN_FLIGHT.labels(*key).set(in_flight)
+    _drop(_adapters - seen.keys())
+    _adapters.clear()
+    _adapters.update(seen)
+
+
+def _drop(gone: set[tuple[str, str]]) -> None:
+    """Forget adapters that the catalogue no longer has. Files of several workers know no removal: there they are zeroed."""
+    for key in gone:
+        for gauge in (BREAKER, UPSTREAM_IN_FLIGHT):
+            if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+                gauge.labels(*key).set(0)
+            else:
+                gauge.remove(*key)
+
+
+def _sample_ledger(status: LedgerStatus) -> None:
+    BACKLOG.set(status.backlog_lines)
+    BACKLOG_BYTES.set(status.backlog_bytes)
+    BACKLOG_AGE.set(status.oldest_unwritten_age_s if status.backlog_lines else 0)
+    LAST_COMMIT.set(status.last_commit_at or 0)
+    DATABASE_UP.set(status.is_database_available)
+    totals = {TORN: status.torn_lines_total, ADOPTED: status.adopted_total, LOST: status.lost_total}
+    for counter, total in totals.items():
+        # A record counted as lost may yet be written; a counter cannot take it back.
+        counter.inc(max(0, total - _told[counter]))
+        _told[counter] = max(total, _told[counter])

@@ -1,0 +1,193 @@
+"""Alerts to a webhook without Prometheus: a breaker that opens, a journal that waits, a refused key, a rate of errors.
+
+A thread looks every few seconds at what this process knows and posts `{"text": …}`, which Slack, Mattermost and many others
+take. Nothing of it is on the request path. The workers of one server share a file, so that each thing is said once: when it
+begins, once an hour while it lasts, and when it is over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import requests
+
+from accounting import ledger
+from completions import metrics, runtime, snapshot
+from gateway_project.errors import GatewayError, redact
+from routingapp.breaker import BreakerState
+
+log = logging.getLogger("gateway.alerts")
+
+LOOK_EVERY_S = 5.0
+REPEAT_S = 3600.0
+SEND_WITHIN_S = 10.0
+BACKLOG_AGE_S = 60.0
+"""How old the oldest record outside of the database may be."""
+ERROR_WINDOW_S = 300.0
+ERROR_SHARE = 0.1
+MIN_REQUESTS = 20
+"""Fewer requests than this in the window are no rate."""
+REFUSED_KEY_S = 600.0
+"""For how long after it a refused key is reported."""
+FORGOTTEN_S = 60.0
+"""What a worker has not confirmed for this long is no longer its opinion: it may have died."""
+
+
+@dataclass(slots=True)
+class Conditions:
+    """Finds what is wrong, by key, in words for people. Remembers the totals of the last minutes for rates."""
+
+    _history: deque[tuple[float, int, int]] = field(default_factory=deque)
+    _refused: dict[str, float] = field(default_factory=dict)
+    _refused_before: Counter[str] = field(default_factory=Counter)
+
+    def look(self, now: float) -> dict[str, str]:
+        """What is wrong at `now` (monotonic seconds)."""
+        return {**self._breakers(now), **self._journal(), **self._refused_keys(now), **self._error_rate(now)}
+
+    def _breakers(self, now: float) -> dict[str, str]:
+        try:
+            health, catalogue = runtime.current().health, snapshot.current().catalogue
+        except GatewayError:
+            return {}
+        found = {}
+        for model in catalogue.models if health.has_tripped() else ():
+            for adapter in model.adapters:
+                state, error = health.breaker(adapter.id, now)
+                if state is not BreakerState.CLOSED:
+                    found[f"breaker:{model.id}:{adapter.provider.slug}"] = (
+                        f"{model.id} at {adapter.provider.name} is paused: {error}"
+                    )
+        return found
+
+    def _journal(self) -> dict[str, str]:
+        try:
+            status = ledger.status()
+        except GatewayError:
+            return {}
+        if status.backlog_lines and status.oldest_unwritten_age_s > BACKLOG_AGE_S:
+            reason = status.last_error or "the writer is behind"
+            waits = f"{status.backlog_lines} request logs wait in the journal for {status.oldest_unwritten_age_s:.0f} s"
+            return {"journal": f"{waits}: {reason}"}
+        return {}
+
+    def _refused_keys(self, now: float) -> dict[str, str]:
+        refused = Counter(metrics.totals.refused_keys)
+        for provider in refused - self._refused_before:
+            self._refused[provider] = now
+        self._refused_before = refused
+        self._refused = {provider: at for provider, at in self._refused.items() if now - at < REFUSED_KEY_S}
+        return {f"key:{provider}": f"{provider} refuses the gateway's API key" for provider in self._refused}
+
+    def _error_rate(self, now: float) -> dict[str, str]:
+        history, totals = self._history, metrics.totals
+        history.append((now, totals.requests, totals.failed))
+        while now - history[0][0] > ERROR_WINDOW_S:
+            history.popleft()
+        asked, failed = totals.requests - history[0][1], totals.failed - history[0][2]
+        if asked < MIN_REQUESTS or failed / asked < ERROR_SHARE:
+            return {}
+        minutes = ERROR_WINDOW_S / 60
+        return {"errors": f"{failed} of {asked} requests of the last {minutes:.0f} minutes failed at a provider or here"}
+
+
+@dataclass(slots=True)
+class Board:
+    """What the workers of this server hold to be wrong, in one file under a lock. `told` says what is to be sent now."""
+
+    path: Path
+    pid: int = field(default_factory=os.getpid)
+
+    def tell(self, wrong: Mapping[str, str], now: float) -> list[str]:
+        """Note what is wrong for this worker at `now` (epoch seconds); gives the messages that it has to send."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            entries = self._read(file.read())
+            messages = self._update(entries, wrong, now)
+            file.truncate(0)
+            file.write(orjson.dumps(entries))
+        return messages
+
+    def _read(self, content: bytes) -> dict[str, dict[str, Any]]:
+        try:
+            entries: dict[str, dict[str, Any]] = orjson.loads(content) if content else {}
+        except orjson.JSONDecodeError as error:
+            log.warning("%s cannot be read and is begun anew: %s", self.path, error)
+            return {}
+        return entries
+
+    def _update(self, entries: dict[str, dict[str, Any]], wrong: Mapping[str, str], now: float) -> list[str]:
+        messages, me = [], str(self.pid)
+        for key, text in wrong.items():
+            entry = entries.setdefault(key, {"text": text, "sent_at": 0.0, "seen": {}})
+            entry["seen"][me] = now
+            entry["text"] = text
+            if now - entry["sent_at"] >= REPEAT_S:
+                entry["sent_at"] = now
+                messages.append(f":warning: {text}")
+        for key, entry in list(entries.items()):
+            if key not in wrong:
+                entry["seen"].pop(me, None)
+            entry["seen"] = {pid: at for pid, at in entry["seen"].items() if now - at < FORGOTTEN_S}
+            if not entry["seen"]:
+                del entries[key]
+                messages.append(f":white_check_mark: over: {entry['text']}")
+        return messages
+
+
+class Alerter(threading.Thread):
+    """Looks every `every_s` seconds and posts to `url` what is new, lasts, or is over."""
+
+    def __init__(self, url: str, board: Path, every_s: float = LOOK_EVERY_S) -> None:
+        super().__init__(name="alerts", daemon=True)
+        self._url = url
+        self._board = Board(board)
+        self._every_s = every_s
+        self._conditions = Conditions()
+        self._stopping = threading.Event()
+        self._unsent: deque[str] = deque(maxlen=100)
+        self._is_failing = False
+
+    def run(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            try:
+                self.look()
+            except Exception:
+                log.exception("alerts could not be looked for")
+
+    def look(self) -> None:
+        """One round: find, note, send."""
+        self._unsent += self._board.tell(self._conditions.look(time.monotonic()), time.time())
+        while self._unsent and self._send(self._unsent[0]):
+            self._unsent.popleft()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join(timeout=SEND_WITHIN_S + 1)
+
+    def _send(self, text: str) -> bool:
+        """Whether the webhook took it. What it did not take is sent again in the next round."""
+        try:
+            answer = requests.post(self._url, json={"text": redact(text)}, timeout=SEND_WITHIN_S, allow_redirects=False)
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            if not self._is_failing:
+                # The address is a secret: whoever knows it may post. The error's text would show it.
+                status = error.response.status_code if error.response is not None else type(error).__name__
+                log.warning("the alert webhook does not take messages: %s", status)
+            self._is_failing = True
+            return False
+        self._is_failing = False
+        return True

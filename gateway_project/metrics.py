@@ -1,0 +1,67 @@
+"""`GET /metrics`: this server's metrics for Prometheus, for whoever has METRICS_TOKEN or a staff session.
+
+Asynchronous, so that the gauges are read in the event loop that owns their state; the text is made in a thread.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from pathlib import Path
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from completions import envelope, gauges
+from gateway_project import worker_metrics
+from gateway_project.errors import GatewayError, PermissionDenied, Unauthenticated
+
+
+@never_cache
+@require_safe
+async def page(request: HttpRequest) -> HttpResponse:
+    """All metrics, in the format that the scraper asks for."""
+    try:
+        await _check_access(request)
+    except GatewayError as error:
+        return envelope.response(error)
+    gauges.sample()
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    text = await sync_to_async(lambda: encode(registry()), thread_sensitive=False)()
+    return HttpResponse(text, content_type=content_type)
+
+
+def registry() -> CollectorRegistry:
+    """What to encode: this process's own metrics or, where several workers serve, all of theirs added up."""
+    folder = os.environ.get(worker_metrics.VARIABLE)
+    if not folder:
+        return REGISTRY
+    worker_metrics.forget_dead(Path(folder))
+    shared = CollectorRegistry()
+    MultiProcessCollector(shared, folder)  # type: ignore[no-untyped-call]
+    return shared
+
+
+async def _check_access(request: HttpRequest) -> None:
+    """Raise `Unauthenticated` or `PermissionDenied` unless the request has the token or a staff session."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and settings.METRICS_TOKEN:
+        if hmac.compare_digest(given.strip().encode(), settings.METRICS_TOKEN.encode()):
+            return
+        raise _unauthenticated("That is not METRICS_TOKEN.")
+    # Whoever brings no session costs no query.
+    user = await request.auser() if settings.SESSION_COOKIE_NAME in request.COOKIES else None
+    if user is None or not user.is_authenticated:
+        raise _unauthenticated("Send METRICS_TOKEN as `Authorization: Bearer …`, or log in to admin.")
+    if not (user.is_active and user.is_staff):
+        raise PermissionDenied("Metrics are for staff and for whoever has METRICS_TOKEN.")
+
+
+def _unauthenticated(message: str) -> Unauthenticated:
+    return Unauthenticated(message, headers={"WWW-Authenticate": "Bearer"})

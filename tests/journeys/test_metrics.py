@@ -1,0 +1,278 @@
+"""Every metric moves, by the right amount, and names nothing that a stranger has sent."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fakes.catalogue import REFUSED, Served, impatient, provider_slug, seed
+from tests.live import Gateway, until
+
+TOKEN = "scrape-me-0123456789"
+AUTH = {"Authorization": f"Bearer {TOKEN}"}
+MODELS = {
+    "m/ok": "ok?tokens=5",
+    "m/cached": "ok?tokens=8&cached=5&thinking=3",
+    "m/paced": "ok?tokens=6&delay=0.05",
+    "m/late": "slow-first?delay=0.3",
+    "m/second": (REFUSED, "ok?tokens=2"),
+    "m/retried": "flapping",
+    "m/resumed": ("cut?tokens=9&after=3", "ok?tokens=9"),
+    "m/refused": "status?code=401",
+    "m/unwelcome": "status?code=401",
+    "m/broken": "status?code=500",
+    "m/picky": "status?code=400",
+    "m/endless": "ok?tokens=400&delay=0.05",
+    "m/mute": impatient("silence"),
+}
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def samples_of(text: str) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+class Scrape:
+    """One scrape, and what has changed since the one before."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._before = self._read()
+
+    def _read(self) -> Samples:
+        response = self._gateway.client.get("/metrics", headers=AUTH)
+        assert response.status_code == 200, response.text
+        return samples_of(response.text)
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum over all series with these labels, now."""
+        return _sum(self._read(), name, labels)
+
+    def change(self, name: str, **labels: str) -> float:
+        """The same, less what it was when this scrape was made."""
+        return self.value(name, **labels) - _sum(self._before, name, labels)
+
+
+def _sum(samples: Samples, name: str, labels: dict[str, str]) -> float:
+    return sum(value for (found, has), value in samples.items() if found == name and labels.items() <= dict(has).items())
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory, fake, migrated_database) -> Iterator[Gateway]:
+    content = seed(fake, MODELS)
+    directory = tmp_path_factory.mktemp("watched")
+    with Gateway(directory, content, {"METRICS_TOKEN": TOKEN}, database=migrated_database) as running:
+        yield running
+        assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture
+def scrape(watched) -> Scrape:
+    return Scrape(watched)
+
+
+def ask(gateway: Gateway, model: str, **more) -> httpx.Response:
+    body = {"model": model, "messages": [{"role": "user", "content": "one two three"}], **more}
+    return gateway.client.post("/v1/chat/completions", json=body)
+
+
+def leave(gateway: Gateway, model: str, after_bytes: int, **more) -> None:
+    """Ask, read `after_bytes`, and leave without a word."""
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
+    with (
+        contextlib.suppress(httpx.ReadTimeout),
+        httpx.Client(base_url=gateway.url, timeout=0.2 if not after_bytes else 5) as client,
+        client.stream("POST", "/v1/chat/completions", json=body) as response,
+    ):
+        received = 0
+        for part in response.iter_raw():
+            received += len(part)
+            if received >= after_bytes:
+                return
+
+
+# --- Who may read -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}, {"Cookie": "sessionid=none"}],
+    ids=["nothing", "a wrong token", "another scheme", "a dead session"],
+)
+def test_strangers_read_nothing(watched, headers):
+    response = watched.client.get("/metrics", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert "gateway_" not in response.text
+
+
+def test_the_page_is_not_open_either_where_no_token_is_set(gateway):
+    assert gateway.client.get("/metrics").status_code == 401
+    assert gateway.client.get("/metrics", headers={"Authorization": "Bearer none"}).status_code == 401
+
+
+def test_django_and_its_database_are_counted_too(watched, scrape):
+    watched.client.get("/admin/login/")
+    assert scrape.change("django_http_requests_total_by_method_total", method="GET") >= 1
+    assert scrape.value("django_db_execute_total", vendor="sqlite") > 0
+
+
+# --- What requests move -----------------------------------------------------------------------------------------------
+
+
+def test_an_answered_request_moves_requests_tokens_cost_and_the_attempt(watched, scrape):
+    assert ask(watched, "m/cached").status_code == 200
+    of = {"model": "m/cached", "provider": provider_slug("m/cached")}
+    assert scrape.change("gateway_requests_total", **of, endpoint="chat", stream="false", status="200") == 1
+    assert scrape.change("gateway_request_duration_seconds_count", **of, stream="false") == 1
+    classes = {name: scrape.change("gateway_tokens_total", **of, **{"class": name}) for name in ("prompt", "cache_read")}
+    assert classes == {"prompt": 7, "cache_read": 5}
+    assert scrape.change("gateway_tokens_total", **of, **{"class": "completion"}) == 8
+    assert scrape.change("gateway_tokens_total", **of, **{"class": "reasoning"}) == 3
+    row = watched.row(model_id="m/cached")
+    assert scrape.change("gateway_cost_usd_total", **of) == pytest.approx(float(row["cost_usd"]))
+    assert scrape.change("gateway_upstream_attempts_total", provider=of["provider"], outcome="ok") == 1
+    assert scrape.change("gateway_upstream_duration_seconds_count", provider=of["provider"]) == 1
+    assert scrape.change("gateway_http_requests_total", route="/v1/chat/completions", method="POST", status="200") == 1
+    assert scrape.change("gateway_errors_total") == 0
+
+
+def test_a_stream_moves_time_to_first_token_and_inter_token_time(watched, scrape):
+    assert ask(watched, "m/paced", stream=True).status_code == 200
+    of = {"model": "m/paced", "provider": provider_slug("m/paced")}
+    assert scrape.change("gateway_time_to_first_token_seconds_count", **of) == 1
+    assert scrape.change("gateway_inter_token_seconds_count", **of) == 1
+    # Six tokens 0.05 s apart, then a finish and usage.
+    assert 0.03 < scrape.change("gateway_inter_token_seconds_sum", **of) < 0.15
+    assert scrape.change("gateway_requests_total", **of, stream="true", status="200") == 1
+
+
+def test_time_to_first_token_is_the_callers(watched, scrape):
+    ask(watched, "m/late", stream=True)
+    assert scrape.change("gateway_time_to_first_token_seconds_sum", model="m/late") > 0.29
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_overhead_is_the_time_that_no_provider_was_waited_for(watched, scrape, is_stream):
+    began = time.monotonic()
+    ask(watched, "m/late", stream=is_stream)
+    assert time.monotonic() - began > 0.3
+    assert scrape.change("gateway_overhead_seconds_count") == 1
+    assert 0 < scrape.change("gateway_overhead_seconds_sum") < 0.15
+
+
+def test_a_fallback_is_counted_beside_the_failed_attempt(watched, scrape):
+    assert ask(watched, "m/second").status_code == 200
+    assert scrape.change("gateway_reattempts_total", kind="fallback", model="m/second") == 1
+    first, second = provider_slug("m/second", 1), provider_slug("m/second", 2)
+    assert scrape.change("gateway_upstream_attempts_total", provider=first, outcome="provider_unavailable") == 1
+    assert scrape.change("gateway_requests_total", model="m/second", provider=second, status="200") == 1
+    assert scrape.change("gateway_overhead_seconds_count") == 0
+
+
+def test_a_retry_is_not_a_fallback(watched, scrape):
+    assert ask(watched, "m/retried").status_code == 200
+    assert scrape.change("gateway_reattempts_total", kind="retry", model="m/retried") == 1
+    assert scrape.change("gateway_reattempts_total", kind="fallback") == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "domain", "error_type", "status"),
+    [
+        ("m/broken", "provider", "provider_unavailable", "502"),
+        ("m/refused", "provider", "provider_unavailable", "502"),
+        ("m/picky", "provider", "invalid_request", "400"),
+        ("m/mute", "provider", "timeout", "504"),
+    ],
+)
+def test_an_error_is_counted_by_whose_fault_it_was(watched, scrape, model, domain, error_type, status):
+    assert ask(watched, model).status_code == int(status)
+    assert scrape.change("gateway_errors_total", model=model, domain=domain, error_type=error_type) == 1
+    assert scrape.change("gateway_requests_total", model=model, status=status) == 1
+
+
+def test_a_refused_key_has_an_outcome_of_its_own(watched, scrape):
+    ask(watched, "m/unwelcome")
+    provider = provider_slug("m/unwelcome")
+    assert scrape.change("gateway_upstream_attempts_total", provider=provider, outcome="authentication") == 1
+
+
+def test_names_of_strangers_become_other(watched, scrape):
+    for name in ("no/such-model", "m/ok\nforged", "x" * 150):
+        assert ask(watched, name).status_code in (400, 404)
+    watched.client.get("/v1/no/such/page")
+    watched.client.request("TRACE", "/v1/models")
+    assert scrape.change("gateway_errors_total", model="other", provider="none", domain="caller") == 3
+    assert scrape.change("gateway_http_requests_total", route="unmatched", status="404") == 1
+    assert scrape.change("gateway_http_requests_total", method="other") == 1
+    text = watched.client.get("/metrics", headers=AUTH).text
+    assert not re.search("such-model|forged|xxx|TRACE|/no/", text)
+
+
+def test_an_alias_is_counted_as_its_model(watched, scrape):
+    assert ask(watched, "M/OK", temperature=99).status_code == 422
+    assert scrape.change("gateway_errors_total", model="m/ok", domain="caller", error_type="unprocessable") == 1
+
+
+def test_clients_that_leave_are_no_errors(watched, scrape):
+    leave(watched, "m/endless", 300, stream=True)
+    leave(watched, "m/late", 0)
+    until(lambda: scrape.change("gateway_client_disconnects_total") == 2, "both are counted")
+    assert scrape.change("gateway_client_disconnects_total", model="m/endless", first_content="after") == 1
+    assert scrape.change("gateway_client_disconnects_total", model="m/late", first_content="before") == 1
+    assert scrape.change("gateway_upstream_attempts_total", outcome="abandoned") == 2
+    assert scrape.change("gateway_requests_total", status="499") == 2
+    assert scrape.change("gateway_errors_total") == 0
+    until(lambda: scrape.value("gateway_requests_in_flight") == 0, "nothing is under way any more")
+
+
+def test_what_is_under_way_is_seen_while_it_is(watched, scrape):
+    body = {"model": "m/endless", "messages": [{"role": "user", "content": "go"}], "stream": True}
+    with httpx.Client(base_url=watched.url) as client, client.stream("POST", "/v1/chat/completions", json=body) as response:
+        parts = response.iter_raw()
+        next(parts)
+        assert scrape.value("gateway_requests_in_flight") == 1
+        assert scrape.value("gateway_upstream_in_flight", model="m/endless") == 1
+    until(lambda: scrape.value("gateway_upstream_in_flight", model="m/endless") == 0, "the call has ended")
+
+
+def test_an_open_breaker_is_seen(tmp_path, watched, scrape):
+    for _ in range(6):
+        ask(watched, "m/broken")
+    assert scrape.value("gateway_breaker_state", model="m/broken") == 2
+    assert scrape.value("gateway_breaker_state", model="m/ok") == 0
+
+
+def test_the_ledger_and_the_snapshot_report_themselves(watched, scrape):
+    ask(watched, "m/ok")
+    until(lambda: scrape.value("gateway_journal_backlog_records") == 0, "all is in the database")
+    assert time.time() - scrape.value("gateway_ledger_last_commit_timestamp_seconds") < 10
+    assert scrape.value("gateway_ledger_database_up") == 1
+    assert scrape.value("gateway_models") == len(MODELS)
+    assert scrape.value("gateway_snapshot_check_age_seconds") < 2
+    before = scrape.value("gateway_snapshot_revision")
+    watched.manage("loadmodels", "--force")
+    watched.manage("shell", "-c", "from catalog.models import Provider; Provider.objects.first().save()")
+    until(lambda: scrape.value("gateway_snapshot_revision") > before, "the edit is live")
+
+
+def test_every_metric_of_ours_is_exposed(watched):
+    """What silently became a no-op would be missing here."""
+    from completions import gauges, metrics  # noqa: F401  they register themselves
+    from prometheus_client import REGISTRY
+
+    ours = {family.name for family in REGISTRY.collect() if family.name.startswith("gateway_")}
+    assert len(ours) >= 30
+    text = watched.client.get("/metrics", headers=AUTH).text
+    exposed = {family.name for family in text_string_to_metric_families(text)}
+    assert ours <= exposed
