@@ -36,4 +36,13 @@ def production_settings(app_configs: Any, **kwargs: Any) -> list[Any]:
                 id="gateway.W004",
             )
         )
+    if not settings.REDIS_URL:
+        found.append(
+            Warning(
+                "Limits and budgets are held by each server process alone",
+                hint="Each starts from the spending that the database knows, and sees what others spend a second later. With "
+                "more than one process set REDIS_URL.",
+                id="gateway.W005",
+            )
+        )
     return found
