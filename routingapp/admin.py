@@ -138,7 +138,7 @@ class RoutingPolicyAdmin(admin.ModelAdmin):
     actions = ["offload_on", "offload_off", "offload_as_environment"]
     fieldsets = (
         (None, {"fields": ("model", "strategy")}),
-        ("Local engines", {"fields": ("offload", "local_fraction", "health_check_interval_s")}),
+        ("Local engines", {"fields": ("offload", "local_fraction", "health_check_interval_s", "health_check_timeout_s")}),
         ("When a local engine is saturated", {"fields": ("local_max_in_flight", "local_max_waiting", "local_max_ttft_s")}),
         ("Patience", {"fields": ("max_attempts", "deadline_s", "resumes", "hedges")}),
     )

@@ -32,6 +32,7 @@ class PolicyEntry:
     max_attempts: int = 3
     deadline_s: float = 600
     health_check_interval_s: float = 10
+    health_check_timeout_s: float = 3
     resumes: bool = True
     hedges: bool = False
 

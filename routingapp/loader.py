@@ -39,6 +39,7 @@ def _entry(row: RoutingPolicy, offload: bool) -> PolicyEntry:
         max_attempts=row.max_attempts,
         deadline_s=row.deadline_s,
         health_check_interval_s=row.health_check_interval_s,
+        health_check_timeout_s=row.health_check_timeout_s,
         resumes=row.resumes,
         hedges=row.hedges,
     )

@@ -101,6 +101,12 @@ class RoutingPolicy(models.Model):
     health_check_interval_s = models.FloatField(
         "health check every (s)", default=10, validators=[MinValueValidator(1)], help_text="Of local engines."
     )
+    health_check_timeout_s = models.FloatField(
+        "health check: timeout (s)",
+        default=3,
+        validators=[MinValueValidator(0.01)],
+        help_text="A local engine that has not answered its health check by then is down.",
+    )
 
     class Meta:
         verbose_name_plural = "routing policies"

@@ -21,7 +21,7 @@ TOP_FIELDS = (
 )  # fmt: skip
 """Every field at the top of the file."""
 
-_POLICY = ("strategy", "local_fraction", "max_attempts", "deadline_s", "health_check_interval_s")
+_POLICY = ("strategy", "local_fraction", "max_attempts", "deadline_s", "health_check_interval_s", "health_check_timeout_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ def parse(path: Path, seed: Seed) -> Routing:
 
 
 def _health_check(top: Section) -> dict[str, Any]:
-    """`health_check: 10`, or `{interval: 10}`: seconds between checks of local engines."""
-    column = {"health_check": "health_check_interval_s"}
+    """`health_check: 10`, or `{interval: 10, timeout: 3}`: seconds between checks of local engines, and for each."""
     if isinstance(top.values.get("health_check"), dict):
         section = top.section("health_check")
-        section.only(("interval",))
-        return fields.columns(section, {"interval": column["health_check"]}, RoutingPolicy)
-    return fields.columns(top, column, RoutingPolicy)
+        columns = {"interval": "health_check_interval_s", "timeout": "health_check_timeout_s"}
+        section.only(columns)
+        return fields.columns(section, columns, RoutingPolicy)
+    return fields.columns(top, {"health_check": "health_check_interval_s"}, RoutingPolicy)
 
 
 def _named(top: Section, key: str, seed: Seed) -> dict[str, WantedAdapter]:

@@ -30,6 +30,8 @@ class FakeProvider:
     def __init__(self, port: int = 0) -> None:
         self.port = port
         self.calls: list[Call] = []
+        self.waiting: int | None = None
+        """The queue that `/metrics` tells of, as vLLM does; None: there is no such page."""
         self._counts: Counter[str] = Counter()
         self._connections = itertools.count(1)
         self._loop = asyncio.new_event_loop()
@@ -44,7 +46,13 @@ class FakeProvider:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Close every connection and the port. Done already is as good."""
         assert self._stopping is not None
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(5)
 
@@ -131,6 +139,9 @@ class FakeProvider:
                 await play(reply)
         elif call.path.endswith("/models"):
             await reply.json({"object": "list", "data": [{"id": name, "object": "model"} for name in SCENARIOS]})
+        elif call.path == "/metrics" and self.waiting is not None:
+            text = f'vllm:num_requests_waiting{{engine="0",model_name="m"}} {self.waiting}.0\n'
+            await reply.whole(text.encode(), 200, {"content-type": "text/plain; version=0.0.4"})
         elif call.path.endswith("/health"):
             await reply.json({"status": "ok"})
         else:
