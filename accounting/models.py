@@ -14,7 +14,8 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from catalog.models import Adapter, LanguageModel, validate_words
+from catalog.models import Adapter, LanguageModel
+from catalog.validators import validate_words
 
 
 class ApiKey(models.Model):

@@ -24,8 +24,9 @@ from catalog.entries import Unconfigured, resolve
 from catalog.environment import lookup
 from catalog.forms import JsonEditing
 from catalog.loader import provider_entry
-from catalog.models import MODALITIES, Adapter, LanguageModel, ModelAlias, Provider
+from catalog.models import Adapter, LanguageModel, ModelAlias, Provider
 from catalog.price_admin import Authored, PriceInline, per_million, present_price, with_present_price
+from catalog.validators import MODALITIES
 
 LIMITS = (("rpm_limit", "tpm_limit"), ("rpd_limit", "tpd_limit"), "max_concurrency")
 

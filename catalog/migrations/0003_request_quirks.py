@@ -3,7 +3,7 @@
 import django.core.validators
 from django.db import migrations, models
 
-import catalog.models
+import catalog.validators
 
 
 class Migration(migrations.Migration):
@@ -21,17 +21,17 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='provider',
             name='extra_body',
-            field=models.JSONField(blank=True, default=dict, help_text='Sent with every request that does not say otherwise, e.g. {"reasoning_split": true}. No secrets here.', validators=[catalog.models.validate_object]),
+            field=models.JSONField(blank=True, default=dict, help_text='Sent with every request that does not say otherwise, e.g. {"reasoning_split": true}. No secrets here.', validators=[catalog.validators.validate_object]),
         ),
         migrations.AddField(
             model_name='provider',
             name='field_names',
-            field=models.JSONField(blank=True, default=dict, help_text='What it calls a field of the request, null for one that it refuses: {"seed": "random_seed", "user": null}.', validators=[catalog.models.validate_field_names]),
+            field=models.JSONField(blank=True, default=dict, help_text='What it calls a field of the request, null for one that it refuses: {"seed": "random_seed", "user": null}.', validators=[catalog.validators.validate_field_names]),
         ),
         migrations.AddField(
             model_name='provider',
             name='reasoning_efforts',
-            field=models.JSONField(blank=True, default=list, help_text='The efforts it knows, e.g. ["low", "high"]; others are rounded up. Empty: all, or on and off alone.', validators=[catalog.models.validate_words]),
+            field=models.JSONField(blank=True, default=list, help_text='The efforts it knows, e.g. ["low", "high"]; others are rounded up. Empty: all, or on and off alone.', validators=[catalog.validators.validate_words]),
         ),
         migrations.AddField(
             model_name='provider',

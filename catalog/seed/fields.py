@@ -17,10 +17,10 @@ from django.db import models
 
 from catalog.entries import is_reference
 from catalog.limited import COLUMNS as LIMIT_COLUMNS
-from catalog.models import validate_pricing
 from catalog.prices import OVERRIDES, PRICE_KEYS
 from catalog.seed.document import Section
 from catalog.seed.problems import suggestion
+from catalog.validators import validate_pricing
 from gateway_project.errors import redact
 
 _KINDS: tuple[tuple[type[models.Field[Any, Any]], tuple[type, ...], str], ...] = (
