@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge
 from accounting import ledger
 from accounting.ledger import LedgerStatus
 from catalog.entries import Catalogue
-from completions import runtime, snapshot
+from completions import metrics, runtime, snapshot
 from gateway_project.errors import GatewayError
 from routingapp.breaker import BreakerState
 from routingapp.health import Health
@@ -68,7 +68,8 @@ _told = {TORN: 0, ADOPTED: 0, LOST: 0}
 
 
 def sample() -> None:
-    """Set every gauge to what is true now. What is not running yet, or any more, is left out."""
+    """Set every gauge to what is true now, and flush the metrics. What is not running yet, or any more, is left out."""
+    metrics.flush()
     try:
         health = runtime.current().health
         current = snapshot.current()

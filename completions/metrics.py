@@ -7,95 +7,20 @@ from running state instead of from records is in `completions.gauges`.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter as Tally
 from dataclasses import dataclass, field
 
-import prometheus_client
-from prometheus_client import Counter, Gauge, Histogram
-
 from accounting.record import Attempt, Record
-from completions import snapshot, underway
+from completions import instruments, snapshot, underway
+from completions.instruments import Sum, Times
 from gateway_project.errors import ERROR_TYPES
-
-log = logging.getLogger("gateway.metrics")
-
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-
-LONG_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
-FIRST_TOKEN_S = (0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30, 60)
-INTER_TOKEN_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1)
-OVERHEAD_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
-
-HTTP_REQUESTS = Counter("gateway_http_requests_total", "HTTP requests of the API lane.", ["route", "method", "status"])
-HTTP_IN_FLIGHT = Gauge(
-    "gateway_requests_in_flight", "HTTP requests of the API lane under way.", multiprocess_mode="livesum"
-)
-REQUESTS = Counter(
-    "gateway_requests_total",
-    "Inference requests that have ended, by the status in their record (499: the client left).",
-    ["endpoint", "model", "provider", "stream", "status"],
-)
-DURATION = Histogram(
-    "gateway_request_duration_seconds",
-    "Inference requests from their acceptance to their end.",
-    ["model", "provider", "stream"],
-    buckets=LONG_S,
-)
-FIRST_TOKEN = Histogram(
-    "gateway_time_to_first_token_seconds",
-    "Streams until their first content.",
-    ["model", "provider"],
-    buckets=FIRST_TOKEN_S,
-)
-INTER_TOKEN = Histogram(
-    "gateway_inter_token_seconds",
-    "Mean pause between two tokens of a stream after its first content.",
-    ["model", "provider"],
-    buckets=INTER_TOKEN_S,
-)
-TOKENS = Counter(
-    "gateway_tokens_total",
-    "Tokens by disjoint class: prompt (uncached), cache_read, cache_write, completion (without reasoning), reasoning.",
-    ["model", "provider", "class"],
-)
-COST = Counter("gateway_cost_usd_total", "What requests were charged, in USD.", ["model", "provider"])
-ERRORS = Counter(
-    "gateway_errors_total",
-    "Failed inference requests by whose fault it was: caller, policy, provider or gateway.",
-    ["model", "provider", "domain", "error_type"],
-)
-ATTEMPTS = Counter(
-    "gateway_upstream_attempts_total",
-    "Calls of providers by outcome: ok, abandoned (a lost race, or the client left) or the error's type.",
-    ["provider", "outcome"],
-)
-ATTEMPT_DURATION = Histogram(
-    "gateway_upstream_duration_seconds", "Calls of providers to their end.", ["provider"], buckets=LONG_S
-)
-REATTEMPTS = Counter(
-    "gateway_reattempts_total",
-    "Further attempts of a request by kind: fallback (another adapter), retry (the same), resume (of a broken stream), hedge.",
-    ["kind", "model"],
-)
-DISCONNECTS = Counter(
-    "gateway_client_disconnects_total",
-    "Clients that left before the end, `before` or `after` the first content.",
-    ["model", "first_content"],
-)
-REJECTIONS = Counter("gateway_limit_rejections_total", "Requests refused by a limit of ours: rate or budget.", ["limit"])
-OVERHEAD = Histogram(
-    "gateway_overhead_seconds",
-    "Time to the response's head that was not spent waiting for the provider; of requests with a single attempt.",
-    buckets=OVERHEAD_S,
-)
 
 OTHER = "other"
 NONE = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _LIMITS = {"rate_limit_exceeded": "rate", "payment_required": "budget"}
 for _limit in _LIMITS.values():
-    REJECTIONS.labels(_limit)
+    instruments.REJECTIONS.labels(_limit)
 
 
 @dataclass(slots=True)
@@ -115,43 +40,58 @@ totals = Totals()
 
 
 class _Series:
-    """The labelled children for one model and provider, looked up once: a lookup costs as much as an observation."""
+    """The sums for one model and provider, found once: looking labels up costs as much as observing."""
 
     __slots__ = ("cost", "first_token", "inter_token", "labels", "tokens", "whole")
 
     def __init__(self, model: str, provider: str) -> None:
         self.labels = (model, provider)
-        self.whole: dict[tuple[str, bool, int], tuple[Counter, Histogram]] = {}
-        self.first_token = FIRST_TOKEN.labels(model, provider)
-        self.inter_token = INTER_TOKEN.labels(model, provider)
+        self.whole: dict[tuple[str, bool, int], tuple[Sum, Times]] = {}
+        self.first_token = Times(instruments.FIRST_TOKEN.labels(model, provider), instruments.FIRST_TOKEN_S)
+        self.inter_token = Times(instruments.INTER_TOKEN.labels(model, provider), instruments.INTER_TOKEN_S)
         self.tokens = {
-            name: TOKENS.labels(model, provider, name)
+            name: Sum(instruments.TOKENS.labels(model, provider, name))
             for name in ("prompt", "cache_read", "cache_write", "completion", "reasoning")
         }
-        self.cost = COST.labels(model, provider)
+        self.cost = Sum(instruments.COST.labels(model, provider))
 
-    def of(self, record: Record) -> tuple[Counter, Histogram]:
+    def of(self, record: Record) -> tuple[Sum, Times]:
         key = (record.endpoint, record.stream, record.status_code)
         found = self.whole.get(key)
         if found is None:
             model, provider = self.labels
             stream = "true" if record.stream else "false"
             found = self.whole[key] = (
-                REQUESTS.labels(record.endpoint, model, provider, stream, str(record.status_code)),
-                DURATION.labels(model, provider, stream),
+                Sum(instruments.REQUESTS.labels(record.endpoint, model, provider, stream, str(record.status_code))),
+                Times(instruments.DURATION.labels(model, provider, stream), instruments.LONG_S),
             )
         return found
 
+    def flush(self) -> None:
+        for requests, duration in self.whole.values():
+            requests.flush()
+            duration.flush()
+        self.first_token.flush()
+        self.inter_token.flush()
+        for adding in (self.cost, *self.tokens.values()):
+            adding.flush()
+
 
 _series: dict[tuple[str, str], _Series] = {}
-_attempts: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+_attempts: dict[tuple[str, str], tuple[Sum, Times]] = {}
+_overhead = Times(instruments.OVERHEAD, instruments.OVERHEAD_S)
+_moved: set[_Series] = set()
 
 
 def observe(record: Record, domain: str) -> None:
-    """Count a finished request. `domain`: whose fault its failure was; empty where it did not fail."""
+    """Count a finished request. `domain`: whose fault its failure was; empty where it did not fail.
+
+    Of the event loop that serves, as is `flush`, after which Prometheus sees it.
+    """
     series = _series_of(record)
+    _moved.add(series)
     requests, duration = series.of(record)
-    requests.inc()
+    requests.amount += 1
     duration.observe(record.latency_ms / 1000)
     totals.requests += 1
     if record.ttft_ms is not None:
@@ -165,12 +105,23 @@ def observe(record: Record, domain: str) -> None:
     if domain or record.is_cancelled:
         _count_failure(record, domain, *series.labels)
     elif len(record.attempts) == 1 and (request := underway.current()) is not None:
-        OVERHEAD.observe(request.spent_here_s() if request.overhead_s is None else request.overhead_s)
+        _overhead.observe(request.spent_here_s() if request.overhead_s is None else request.overhead_s)
+
+
+def flush() -> None:
+    """Give Prometheus what has been observed since the last time."""
+    for series in _moved:
+        series.flush()
+    _moved.clear()
+    for outcomes, duration in _attempts.values():
+        outcomes.flush()
+        duration.flush()
+    _overhead.flush()
 
 
 def route_ended(route: str, method: str, status: int) -> None:
     """Count an HTTP request of the API lane."""
-    HTTP_REQUESTS.labels(route, method if method in METHODS else OTHER, str(status)).inc()
+    instruments.HTTP_REQUESTS.labels(route, method if method in METHODS else OTHER, str(status)).inc()
 
 
 def kind_of(attempts: list[Attempt], position: int) -> str:
@@ -209,17 +160,17 @@ def _count_tokens(series: _Series, record: Record) -> None:
     tokens = series.tokens
     uncached = record.prompt_tokens - record.cache_read_tokens - record.cache_write_tokens
     if uncached > 0:
-        tokens["prompt"].inc(uncached)
+        tokens["prompt"].amount += uncached
     if record.cache_read_tokens:
-        tokens["cache_read"].inc(record.cache_read_tokens)
+        tokens["cache_read"].amount += record.cache_read_tokens
     if record.cache_write_tokens:
-        tokens["cache_write"].inc(record.cache_write_tokens)
+        tokens["cache_write"].amount += record.cache_write_tokens
     if record.reasoning_tokens:
-        tokens["reasoning"].inc(record.reasoning_tokens)
+        tokens["reasoning"].amount += record.reasoning_tokens
     if (spoken := record.completion_tokens - record.reasoning_tokens) > 0:
-        tokens["completion"].inc(spoken)
+        tokens["completion"].amount += spoken
     if record.cost_usd != "0":
-        series.cost.inc(float(record.cost_usd))
+        series.cost.amount += float(record.cost_usd)
 
 
 def _count_attempts(attempts: list[Attempt], model: str) -> None:
@@ -227,22 +178,23 @@ def _count_attempts(attempts: list[Attempt], model: str) -> None:
         key = (attempt.provider, outcome_of(attempt))
         found = _attempts.get(key)
         if found is None:
-            found = _attempts[key] = (ATTEMPTS.labels(*key), ATTEMPT_DURATION.labels(attempt.provider))
-        found[0].inc()
+            times = Times(instruments.ATTEMPT_DURATION.labels(attempt.provider), instruments.LONG_S)
+            found = _attempts[key] = (Sum(instruments.ATTEMPTS.labels(*key)), times)
+        found[0].amount += 1
         found[1].observe(attempt.latency_ms / 1000)
         if key[1] == "authentication":
             totals.refused_keys[attempt.provider] += 1
         if position:
-            REATTEMPTS.labels(kind_of(attempts, position), model).inc()
+            instruments.REATTEMPTS.labels(kind_of(attempts, position), model).inc()
 
 
 def _count_failure(record: Record, domain: str, model: str, provider: str) -> None:
     if record.is_cancelled:
-        DISCONNECTS.labels(model, "before" if record.ttft_ms is None else "after").inc()
+        instruments.DISCONNECTS.labels(model, "before" if record.ttft_ms is None else "after").inc()
         return
     error_type = record.error_type if record.error_type in ERROR_TYPES else "unmapped"
-    ERRORS.labels(model, provider, domain, error_type).inc()
+    instruments.ERRORS.labels(model, provider, domain, error_type).inc()
     if domain in ("provider", "gateway"):
         totals.failed += 1
     elif domain == "policy" and error_type in _LIMITS:
-        REJECTIONS.labels(_LIMITS[error_type]).inc()
+        instruments.REJECTIONS.labels(_LIMITS[error_type]).inc()

@@ -39,22 +39,22 @@ def write_access_line(record: Record) -> None:
     """One line per request. As JSON all of it is there as fields; people read the sentence."""
     request = underway.current()
     fields = {
-        "gw_request_id": record.request_id,
-        "gw_model": record.model_id,
-        "gw_provider": record.provider,
-        "gw_status": record.status_code,
-        "gw_ms": record.latency_ms,
-        "gw_ttft_ms": record.ttft_ms,
-        "gw_prompt_tokens": record.prompt_tokens,
-        "gw_completion_tokens": record.completion_tokens,
-        "gw_cost_usd": record.cost_usd,
-        "gw_attempts": len(record.attempts),
-        "gw_error_type": record.error_type,
-        "gw_caller_request_id": request.caller_id if request else None,
+        "request_id": record.request_id,
+        "model": record.model_id,
+        "provider": record.provider,
+        "status": record.status_code,
+        "ms": record.latency_ms,
+        "ttft_ms": record.ttft_ms,
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "cost_usd": record.cost_usd,
+        "attempts": len(record.attempts),
+        "error_type": record.error_type,
+        "caller_request_id": request.caller_id if request else None,
     }
     access.info(
         "%s %s",
         record.endpoint,
         "stream" if record.stream else "whole",
-        extra={name: value for name, value in fields.items() if value is not None and value != ""},
+        extra={"fields": {name: value for name, value in fields.items() if value is not None and value != ""}},
     )

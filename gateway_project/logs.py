@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 import re
 import time
+from functools import lru_cache
 
 import orjson
 
 from completions import underway
 from gateway_project.errors import redact
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_PREFIX = "gw_"
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -25,14 +24,10 @@ def escape(text: str) -> str:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """What the call passed as `extra` under names with our prefix and, while a request is served, its id."""
-    fields = {
-        name.removeprefix(_PREFIX): value
-        for name, value in vars(record).items()
-        if name.startswith(_PREFIX) and name not in _STANDARD
-    }
+    """What the call passed as `extra={"fields": {…}}` and, while a request is served, its id."""
+    fields: dict[str, object] = getattr(record, "fields", {})
     if "request_id" not in fields and (request := underway.current()) is not None:
-        fields["request_id"] = request.request_id
+        return {**fields, "request_id": request.request_id}
     return fields
 
 
@@ -51,12 +46,17 @@ class ConsoleFormatter(logging.Formatter):
         return redact("\n".join([first, *(f"  {escape(line)}" for line in more)]))
 
 
+@lru_cache(maxsize=2)
+def _second(epoch_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch_s))
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: ts (RFC 3339, UTC), level, logger, message, and what the call passed as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "ts": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "ts": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),

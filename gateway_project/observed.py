@@ -11,7 +11,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from completions import metrics, tracing, underway
+from completions import instruments, metrics, tracing, underway
 from completions.exchange import generation_id
 from completions.underway import Underway
 
@@ -47,11 +47,11 @@ async def serve(lane: Application, scope: Message, receive: Receive, send: Send,
         finally:
             underway.end(token)
         return
-    metrics.HTTP_IN_FLIGHT.inc()
+    instruments.HTTP_IN_FLIGHT.inc()
     try:
         await lane(scope, receive, send_with_id)
     finally:
-        metrics.HTTP_IN_FLIGHT.dec()
+        instruments.HTTP_IN_FLIGHT.dec()
         # A client that left before anything was sent has seen no status: 499, as in the records.
         metrics.route_ended(request.route or UNMATCHED, scope["method"], status or 499)
         underway.end(token)

@@ -9,7 +9,7 @@ import os
 
 from django.conf import settings
 
-from completions import gauges, tracing
+from completions import gauges, metrics, tracing
 from gateway_project import worker_metrics
 from gateway_project.alerts import Alerter
 
@@ -38,6 +38,7 @@ class Watch:
             self._sampling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sampling
+        metrics.flush()
         if self._alerter is not None:
             await asyncio.to_thread(self._alerter.stop)
         await asyncio.to_thread(tracing.stop)

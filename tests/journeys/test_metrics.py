@@ -11,7 +11,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.fakes.catalogue import REFUSED, Served, impatient, provider_slug, seed
+from tests.fakes.catalogue import REFUSED, impatient, provider_slug, seed
 from tests.live import Gateway, until
 
 TOKEN = "scrape-me-0123456789"
@@ -124,7 +124,7 @@ def test_the_page_is_not_open_either_where_no_token_is_set(gateway):
 def test_django_and_its_database_are_counted_too(watched, scrape):
     watched.client.get("/admin/login/")
     assert scrape.change("django_http_requests_total_by_method_total", method="GET") >= 1
-    assert scrape.value("django_db_execute_total", vendor="sqlite") > 0
+    assert scrape.value("django_db_execute_total", vendor=watched.database.vendor) > 0
 
 
 # --- What requests move -----------------------------------------------------------------------------------------------
@@ -184,6 +184,13 @@ def test_a_retry_is_not_a_fallback(watched, scrape):
     assert ask(watched, "m/retried").status_code == 200
     assert scrape.change("gateway_reattempts_total", kind="retry", model="m/retried") == 1
     assert scrape.change("gateway_reattempts_total", kind="fallback") == 0
+
+
+def test_a_resumed_stream_is_a_resume_and_no_error(watched, scrape):
+    assert ask(watched, "m/resumed", stream=True).text.endswith("data: [DONE]\n\n")
+    assert scrape.change("gateway_reattempts_total", kind="resume", model="m/resumed") == 1
+    assert scrape.change("gateway_upstream_attempts_total", outcome="provider_unavailable") == 1
+    assert scrape.change("gateway_errors_total") == 0
 
 
 @pytest.mark.parametrize(
@@ -268,8 +275,9 @@ def test_the_ledger_and_the_snapshot_report_themselves(watched, scrape):
 
 def test_every_metric_of_ours_is_exposed(watched):
     """What silently became a no-op would be missing here."""
-    from completions import gauges, metrics  # noqa: F401  they register themselves
     from prometheus_client import REGISTRY
+
+    from completions import gauges, metrics  # noqa: F401  they register themselves
 
     ours = {family.name for family in REGISTRY.collect() if family.name.startswith("gateway_")}
     assert len(ours) >= 30
