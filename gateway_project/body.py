@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from gateway_project.errors import PayloadTooLarge, RequestTimedOut
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 CLOSE = {"Connection": "close"}
 """What is left of such a body is not read: the connection cannot carry another request."""
+
+
+LINGER_S = 2.0
+"""How long the rest of a refused body is read and dropped. A socket that is closed with unread bytes is reset, and its client (or
+nginx, which sends the whole body first and then says 502) never reads the refusal."""
 
 
 class ClientGone(Exception):
@@ -39,6 +46,29 @@ async def read(receive: Receive, announced: str, *, limit_bytes: int, within_s: 
             f"The request body was not complete within {within_s:g} s (BODY_TIMEOUT_S). Send it faster, or URLs for media.",
             headers=CLOSE,
         ) from None
+
+
+def lingering(receive: Receive, send: Send) -> Send:
+    """`send` for an answer that is given before the whole body was read: it arrives at once, the connection is closed later."""
+
+    async def send_and_linger(message: Message) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body"):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                await _drop(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+    return send_and_linger
+
+
+async def _drop(receive: Receive) -> None:
+    is_more = True
+    while is_more:
+        message = await receive()
+        is_more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 async def _collect(receive: Receive, limit_bytes: int) -> bytes:

@@ -31,7 +31,7 @@ class DjangoLane(ASGIHandler):
         except body.ClientGone:
             return
         except GatewayError as error:
-            await _refuse(error, send)
+            await _refuse(error, body.lingering(receive, send))
             return
         await super().__call__(scope, _replay(content, receive), send)
 

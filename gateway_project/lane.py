@@ -64,7 +64,8 @@ class ApiLane(ASGIHandler):
         except body.ClientGone:
             return
         except GatewayError as error:
-            await Conversation(request, receive, send).answer(await self._reject(request, error))
+            lingering = body.lingering(receive, send)
+            await Conversation(request, receive, lingering).answer(await self._reject(request, error))
             return
         await Conversation(request, receive, send).run(self._middleware_chain)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import time
 
@@ -78,10 +79,17 @@ def test_djangos_lane_stops_reading_an_endless_body(connection):
     sent = 0
     connection.sendall(LOGIN + b"Transfer-Encoding: chunked\r\n\r\n")
     with contextlib.suppress(ConnectionError):
-        while sent < 50_000_000:
+        while sent < 50_000_000 and not select.select([connection], [], [], 0)[0]:
             connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
             sent += 65536
     assert sent < 20_000_000
+
+
+@pytest.mark.parametrize("head", [CHAT, LOGIN], ids=["lean lane", "Django's lane"])
+def test_a_client_that_sends_all_before_it_reads_finds_the_refusal(connection, head):
+    connection.sendall(head + b"Content-Length: 5000000\r\n\r\n" + b" " * 5_000_000)
+    time.sleep(0.2)
+    assert "MAX_BODY_MB" in error(answer(connection), 413)["message"]
 
 
 @pytest.mark.parametrize(

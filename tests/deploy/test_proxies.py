@@ -1,0 +1,145 @@
+"""The proxies' example files, in front of a real gateway: nginx streams event by event, and tells who the client is."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.deploy.supervision import Served
+from tests.fakes.catalogue import seed
+from tests.live import ROOT, Gateway, free_port, until
+
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+CHAT = "/v1/chat/completions"
+MESSAGES = [{"role": "user", "content": "one two three"}]
+
+needs_nginx = pytest.mark.skipif(not Path(NGINX).exists(), reason="no nginx (apt-get install nginx-light)")
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory, fake, migrated_database) -> Iterator[Gateway]:
+    """A gateway that believes its proxy on loopback."""
+    environment = {"FORWARDED_ALLOW_IPS": "127.0.0.1", "HTTPS_ONLY": "true", "MAX_BODY_MB": "1"}
+    directory = tmp_path_factory.mktemp("behind") / "gateway"
+    models = {"fake/ok": "ok", "fake/steady": "ok?tokens=8&delay=0.15"}
+    with Served(directory, seed(fake, models), environment, database=migrated_database) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def nginx(tmp_path_factory, behind) -> Iterator[httpx.Client]:
+    """nginx with our file; only addresses, ports and the certificate are this machine's."""
+    directory = tmp_path_factory.mktemp("nginx")
+    port, plain = free_port(), free_port()
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=gateway.example.org",
+         "-keyout", key, "-out", certificate],
+        check=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    site = (ROOT / "deploy" / "nginx" / "gateway.conf").read_text()
+    for ours, here in {
+        "127.0.0.1:8080": f"127.0.0.1:{behind.port}",
+        "listen 443": f"listen 127.0.0.1:{port}",
+        "listen 80": f"listen 127.0.0.1:{plain}",
+        "/etc/letsencrypt/live/gateway.example.org/fullchain.pem": str(certificate),
+        "/etc/letsencrypt/live/gateway.example.org/privkey.pem": str(key),
+        "client_max_body_size 40m": "client_max_body_size 2m",
+    }.items():
+        assert ours in site
+        site = site.replace(ours, here)
+    (directory / "gateway.conf").write_text(site)
+    paths = "".join(
+        f"{name}_temp_path {directory}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (directory / "nginx.conf").write_text(
+        f"daemon off; user root; pid {directory}/pid; error_log {directory}/error.log; worker_processes 1;"
+        f"events {{}} http {{ access_log off; {paths} include {directory}/gateway.conf; }}"
+    )
+    command = [NGINX, "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", str(directory / "error.log")]
+    tested = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=20, check=False)
+    assert tested.returncode == 0, tested.stderr
+    process = subprocess.Popen(command)
+    headers = {"Host": "gateway.example.org"}
+    try:
+        with httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=False, headers=headers, timeout=20) as client:
+            until(lambda: answers(client), "nginx answers", 10)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@needs_nginx
+def test_events_pass_one_by_one(nginx):
+    arrived: list[float] = []
+    body = {"model": "fake/steady", "stream": True, "messages": MESSAGES}
+    with nginx.stream("POST", CHAT, json=body) as response:
+        assert response.status_code == 200
+        for line in response.iter_lines():
+            if line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
+                arrived.append(time.monotonic())
+    assert len(arrived) == 8
+    gaps = [later - earlier for earlier, later in itertools.pairwise(arrived)]
+    assert sorted(gaps)[len(gaps) // 2] > 0.05, f"events came in heaps: {gaps}"
+
+
+@needs_nginx
+def test_a_body_that_is_too_large_gets_the_gateways_own_refusal(nginx):
+    response = nginx.post(CHAT, content=b" " * 1_500_000, headers={"Content-Type": "application/json"})
+    assert response.status_code == 413
+    assert response.json()["error"]["metadata"]["error_type"] == "payload_too_large"
+
+
+@needs_nginx
+def test_pages_know_that_they_are_reached_over_tls(nginx):
+    response = nginx.get("/admin/login/")
+    assert response.headers["strict-transport-security"] == "max-age=2592000"
+    assert "Secure" in response.headers["set-cookie"]
+    assert "script-src" not in response.headers["content-security-policy"]
+    assert response.headers["content-security-policy"].startswith("default-src 'self'")
+
+
+@needs_nginx
+def test_a_form_of_admin_is_accepted_through_the_proxy(nginx):
+    page = nginx.get("/admin/login/")
+    form = {"username": "nobody", "password": "wrong", "csrfmiddlewaretoken": page.cookies["csrftoken"]}
+    origin = {"Origin": "https://gateway.example.org", "Referer": "https://gateway.example.org/admin/login/"}
+    answer = nginx.post("/admin/login/", data=form, headers=origin)
+    assert answer.status_code == 200, "403 would mean that the gateway did not believe X-Forwarded-Proto"
+
+
+def test_a_stranger_cannot_say_that_it_came_over_tls(tmp_path_factory, fake, migrated_database):
+    directory = tmp_path_factory.mktemp("strangers") / "gateway"
+    environment = {"FORWARDED_ALLOW_IPS": "192.0.2.7", "HTTPS_ONLY": "true"}
+    with Served(directory, seed(fake, {"fake/ok": "ok"}), environment, database=migrated_database) as gateway:
+        claimed = gateway.client.get("/admin/login/", headers={"X-Forwarded-Proto": "https"})
+    assert "strict-transport-security" not in claimed.headers
+
+
+@pytest.mark.skipif(not shutil.which("caddy"), reason="no caddy")
+def test_caddy_accepts_its_file():
+    file = ROOT / "deploy" / "caddy" / "Caddyfile"
+    found = subprocess.run(
+        ["caddy", "validate", "--adapter", "caddyfile", "--config", file],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
