@@ -20,6 +20,7 @@ from completions import api as inference
 from completions import envelope, snapshot
 from completions.api import authenticate
 from completions.api import router as completions_router
+from completions.routing_api import router as routing_router
 from gateway_project.errors import (
     GatewayError,
     InternalError,
@@ -84,6 +85,7 @@ def key_ring() -> KeyRing:
 api.add_router("", own_router, auth=KeyAuth(key_ring))
 api.add_router("", management_router, auth=ManagementAuth(key_ring))
 api.add_router("", statistics_router, auth=ManagementOrStaffAuth(key_ring))
+api.add_router("", routing_router, auth=ManagementOrStaffAuth(key_ring))
 
 
 def reject(request: HttpRequest, error: GatewayError) -> HttpResponse:
