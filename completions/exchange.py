@@ -120,9 +120,7 @@ class Exchange:
         record.metadata = request.metadata
         self.prompt_characters, modalities = schemas.measure(chat["messages"])
         self._keep_content(log_content)
-        header, cache_key = self.record.session_id, request.prompt_cache_key
-        session = stickiness.key_of(request.session_id, header, cache_key, chat["messages"])
-        self.conversation = (self.key.id, names[0], session) if session else None
+        self.conversation = self._conversation(request, names[0])
         self.ask = Ask(
             models=names,
             preferences=preferences.parse(request.provider),
@@ -135,6 +133,16 @@ class Exchange:
             allowed_providers=self.key.allowed_providers,
             session=record.session_id,
         )
+
+    def _conversation(self, request: schemas.ChatRequest, model: str) -> tuple[int | None, str, str] | None:
+        """What names the conversation, None where staying with an adapter saves nothing: most models, and worth no hashing."""
+        entry = self.snapshot.catalogue.find(model)
+        if entry is None or not any(map(stickiness.is_worthwhile, entry.adapters)):
+            return None
+        session = stickiness.key_of(
+            request.session_id, self.record.session_id, request.prompt_cache_key, self.chat["messages"]
+        )
+        return (self.key.id, model, session) if session else None
 
     def _keep_content(self, policy: str) -> None:
         if policy == "none":
