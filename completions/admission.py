@@ -9,14 +9,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from accounting import pricing
-from accounting.budgets import Account, Budgets, Shortage, nano_up, shortage, usd
+from accounting import worst_case as worst
+from accounting.budgets import Account, Budgets, Shortage, shortage, usd
 from accounting.credentials import KeyEntry
 from accounting.throttle import neighbourhood
-from accounting.usage import Usage
 from catalog.limits import NO_LIMITS, Limits
 from completions.claims import Claim, Denied, Held, Rate
 from completions.shared_limits import SharedLimits
@@ -54,6 +52,8 @@ class Gate:
         """Reserve what `plan` may use of its caller's limits and budget. Raises `RateLimited`, `PaymentRequired` and, for a
         request that is larger than a limit, `InvalidRequest`."""
         visit = exchange.visit = Visit(self.capacity, self.budgets, self.shared)
+        if self.shared is not None:
+            visit.patience_s = self.shared.patience_s
         scopes = self._caller(exchange.key, exchange.address)
         if not scopes and exchange.key.limit_usd is None:
             return
@@ -179,17 +179,14 @@ class Gate:
 
 def worst_case(exchange: Exchange, plan: Plan) -> int:
     """What the dearest candidate could charge for the longest answer, in nano-dollars."""
-    return max(nano_up(_worst_cost(exchange, candidate)) for candidate in plan.candidates)
+    return max(_worst_cost(exchange, candidate) for candidate in plan.candidates)
 
 
-def _worst_cost(exchange: Exchange, candidate: Candidate) -> Decimal:
+def _worst_cost(exchange: Exchange, candidate: Candidate) -> int:
     assert exchange.ask is not None
-    prompt, output = exchange.ask.prompt_tokens, _longest_answer(exchange, candidate)
-    prices = exchange.prices_of(candidate)
-    # A prompt may be charged as read or as written into the provider's cache, whichever is dearer.
-    fresh = pricing.cost(Usage(prompt_uncached=prompt, completion_text=output), prices).total
-    cached = pricing.cost(Usage(cache_write=prompt, completion_text=output), prices).total
-    return max(fresh, cached)
+    prompt_tokens = exchange.ask.prompt_tokens
+    rates = worst.rates(exchange.prices_of(candidate), prompt_tokens)
+    return rates.cost(prompt_tokens, _longest_answer(exchange, candidate))
 
 
 def _longest_answer(exchange: Exchange, candidate: Candidate) -> int:
@@ -205,11 +202,9 @@ def payment_required(exchange: Exchange, plan: Plan, short: Shortage, epoch: flo
     assert exchange.ask is not None
     dearest = max(plan.candidates, key=lambda candidate: _worst_cost(exchange, candidate))
     tokens = _longest_answer(exchange, dearest)
-    prompt_cost = nano_up(
-        pricing.cost(Usage(prompt_uncached=exchange.ask.prompt_tokens), exchange.prices_of(dearest)).total
-    )
-    per_token = max(1, (short.needed - prompt_cost) // max(1, tokens))
-    affordable = max(0, short.free - prompt_cost) // per_token
+    rates = worst.rates(exchange.prices_of(dearest), exchange.ask.prompt_tokens)
+    prompt_cost = rates.cost(exchange.ask.prompt_tokens, 0)
+    affordable = int(max(0, short.free - prompt_cost) / rates.completion) if rates.completion else 0
     resets_at = datetime.fromtimestamp(short.resets_at, UTC).isoformat() if short.resets_at is not None else None
     when = f" It is reset at {resets_at}." if resets_at else ""
     return PaymentRequired(

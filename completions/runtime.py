@@ -50,7 +50,7 @@ def start(upstream: Upstream | None = None) -> Runtime:
 
 
 def _gate() -> Gate:
-    shared = SharedLimits(settings.REDIS_URL) if settings.REDIS_URL else None
+    shared = SharedLimits(settings.REDIS_URL, patience_s=settings.REDIS_PATIENCE_MS / 1000) if settings.REDIS_URL else None
     if shared is not None:
         shared.start()
     return Gate(

@@ -1,6 +1,6 @@
 """Limits and budgets that hold over all processes together, counted in Redis.
 
-Owns the connection, the two scripts and what happens when Redis is away or slow: nobody waits for it longer than `PATIENCE_S`,
+Owns the connection, the two scripts and what happens when Redis is away or slow: nobody waits for it longer than `patience_s`,
 requests are then judged by what their own process knows, and one line in the log says so. One task talks to Redis over one
 connection, so that everything arrives in the order in which it happened; what waits meanwhile goes out together.
 
@@ -37,6 +37,8 @@ ANSWER_WITHIN_S = 0.25
 """After this long without an answer the connection is given up."""
 SLOW_IN_A_ROW = 3
 """So many requests in a row that could not wait for the answer, and Redis counts as away."""
+SLOW_APART_S = 0.02
+"""Requests that wait at the same time are one of these: they wait for the same answer."""
 RETRY_EVERY_S = 0.5
 REFRESH_EVERY_S = 5.0
 STALE_AFTER_S = 15.0
@@ -48,7 +50,8 @@ _TURNS_OF_GRACE = 10
 class SharedLimits:
     """The connection of one process. Start it inside the event loop that serves."""
 
-    def __init__(self, url: str, *, prefix: str = "gateway:limits:") -> None:
+    def __init__(self, url: str, *, patience_s: float = PATIENCE_S, prefix: str = "gateway:limits:") -> None:
+        self.patience_s = patience_s
         self._redis: Redis = Redis.from_url(
             url,
             socket_timeout=ANSWER_WITHIN_S,
@@ -64,6 +67,7 @@ class SharedLimits:
         self._task: asyncio.Task[None] | None = None
         self._refreshed_at = 0.0
         self._slow = 0
+        self._slow_at = 0.0
         self.is_away = False
 
     def start(self) -> None:
@@ -88,17 +92,19 @@ class SharedLimits:
         self._wake.set()
         return asked
 
-    async def wait(self, asked: Claim, patience_s: float = PATIENCE_S) -> None:
+    async def wait(self, asked: Claim, patience_s: float | None = None) -> None:
         """Until Redis has answered, at most `patience_s` seconds."""
-        await asyncio.wait((asked.answer,), timeout=max(0.0, patience_s))
+        await asyncio.wait((asked.answer,), timeout=max(0.0, self.patience_s if patience_s is None else patience_s))
         # Where this process was busy, and not Redis slow, the answer has come already and only has to be read.
         for _ in range(_TURNS_OF_GRACE):
             if asked.answer.done():
                 return
             await asyncio.sleep(0)
-        self._slow += 1
+        now = time.monotonic()
+        if now - self._slow_at >= SLOW_APART_S:
+            self._slow, self._slow_at = self._slow + 1, now
         if self._slow >= SLOW_IN_A_ROW:
-            self._lost(f"it took longer than {PATIENCE_S * 1000:g} ms to answer, {SLOW_IN_A_ROW} times in a row")
+            self._lost(f"it took longer than {self.patience_s * 1000:g} ms to answer, {SLOW_IN_A_ROW} times in a row")
 
     def note(self, changes: Sequence[Rate | Held]) -> None:
         """Say what has changed, without waiting for it and without asking whether it fits. Limits do not matter here."""
@@ -115,9 +121,14 @@ class SharedLimits:
     # --- The task that talks ------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        is_ready = False
         while True:
             try:
-                if self.is_away:
+                if not is_ready:
+                    # Before the first request needs it: connecting takes longer than anybody waits.
+                    await self._load_scripts()
+                    is_ready = True
+                elif self.is_away:
                     await asyncio.sleep(RETRY_EVERY_S)
                     await self._try_again()
                 else:
@@ -127,6 +138,7 @@ class SharedLimits:
                             await self._wake.wait()
                     await self._talk()
             except (RedisError, OSError, TimeoutError) as error:
+                is_ready = True
                 self._lost(f"{type(error).__name__}: {redact(str(error))}")
                 await self._redis.connection_pool.disconnect()
 
@@ -141,8 +153,7 @@ class SharedLimits:
                 try:
                     answers = await self._send(queue)
                 except NoScriptError:
-                    for script in (limit_scripts.CLAIM, limit_scripts.NOTE):
-                        await self._redis.script_load(script)
+                    await self._load_scripts()
                     answers = await self._send(queue)
         except BaseException:
             _give_up(queue)
@@ -153,6 +164,10 @@ class SharedLimits:
                 asked.end(State.TAKEN)
             else:
                 asked.end(State.DENIED, Denied(position - 1, used, spent))
+
+    async def _load_scripts(self) -> None:
+        for script in (limit_scripts.CLAIM, limit_scripts.NOTE):
+            await self._redis.script_load(script)
 
     async def _send(self, queue: Sequence[Claim | Rate | Held]) -> list[tuple[Claim, list[int]]]:
         """Everything in its order, changes that follow one another in one go. Gives the answers to the claims."""

@@ -248,6 +248,7 @@ TRACING = not flag("OTEL_SDK_DISABLED", False) and bool(
 REDIS_URL = env.str("REDIS_URL", default="")
 
 # --- Logging ----------------------------------------------------------------------------------------------------------
+REDIS_PATIENCE_MS = positive("REDIS_PATIENCE_MS", 5, float)
 
 LOG_FORMAT = choice("LOG_FORMAT", "console", ("console", "json"))
 LOG_LEVEL = choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))

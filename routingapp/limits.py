@@ -58,30 +58,30 @@ class Refusal:
 
 
 class Window:
-    """What was used in the present period and in the one before."""
+    """What was used in the present period, which began at `start`, and in the one before."""
 
-    __slots__ = ("current", "index", "period_s", "previous")
+    __slots__ = ("current", "period_s", "previous", "start")
 
     def __init__(self, period_s: int) -> None:
         self.period_s = period_s
-        self.index = 0
+        self.start = 0.0
         self.current = 0
         self.previous = 0
 
     def used(self, now: float) -> float:
         """What counts at `now`: the present period, and the share of the last that is less than a period ago."""
-        index, into = divmod(now, self.period_s)
-        if index != self.index:
-            self.previous = self.current if index == self.index + 1 else 0
-            self.current = 0
-            self.index = int(index)
-        return self.current + self.previous * (1 - into / self.period_s)
+        into = now - self.start
+        if not 0 <= into < self.period_s:
+            start = now // self.period_s * self.period_s
+            self.previous = self.current if start == self.start + self.period_s else 0
+            self.current, self.start, into = 0, start, now - start
+        return self.current + self.previous * (1 - into / self.period_s) if self.previous else self.current
 
-    def adjust(self, index: int, change: int) -> None:
-        """Add `change` to the period `index`, if that still counts. No period ever goes below 0."""
-        if index == self.index:
+    def adjust(self, start: float, change: int) -> None:
+        """Add `change` to the period that began at `start`, if that still counts. No period ever goes below 0."""
+        if start == self.start:
             self.current = max(0, self.current + change)
-        elif index == self.index - 1:
+        elif start == self.start - self.period_s:
             self.previous = max(0, self.previous + change)
 
     def wait_s(self, now: float, limit: int, amount: int) -> float | None:
@@ -89,7 +89,7 @@ class Window:
         if amount > limit:
             return None
         self.used(now)
-        into = now % self.period_s
+        into = now - self.start
         room = limit - amount
         if self.current <= room:
             # The rest of the last period has to slide out.
@@ -131,30 +131,19 @@ class Meter:
                 return Refusal(scope, rule, rule.limit, math.ceil(used), needed, window.wait_s(now, rule.limit, needed))
         return None
 
-    def take(self, rules: Sequence[Rule], tokens: int, now: float) -> None:
-        self.in_flight += 1
-        self.last_used = now
-        for rule in rules:
-            window = self.window(rule)
-            window.used(now)
-            window.current += tokens if rule.counts_tokens else 1
 
-    def give_back(self, rules: Sequence[Rule], at: float, change: int, *, was_sent: bool) -> None:
-        """End a request that was taken `at`: its tokens change by `change`; one that was never sent counts for nothing."""
-        self.in_flight = max(0, self.in_flight - 1)
-        for rule in rules:
-            if rule.counts_tokens or not was_sent:
-                self.windows[rule.name].adjust(int(at // rule.period_s), change if rule.counts_tokens else -1)
+Taken = tuple[Window, float, bool]
+"""A window of which something was taken, the beginning of the period it was taken in, and whether it counts tokens."""
 
 
 @dataclass(slots=True)
 class Hold:
-    """Room that a request has reserved in `scopes`: an estimate of `tokens`, taken `at`."""
+    """Room that a request has reserved in `scopes`: an estimate of `tokens`."""
 
     scopes: tuple[Scope, ...]
     tokens: int
-    at: float
-    meters: tuple[Meter, ...] = field(repr=False)
+    meters: list[Meter] = field(repr=False)
+    taken: list[Taken] = field(repr=False)
     is_over: bool = False
 
 
@@ -179,35 +168,53 @@ class Limiter:
 
     def take(self, scopes: Sequence[Scope], tokens: int, now: float) -> Hold | Refusal:
         """Room in every scope for a request of about `tokens`, or what stands in the way: then nothing is taken."""
-        refusal = self.refusal(scopes, tokens, now)
-        if refusal is not None:
-            return refusal
-        meters = tuple(self._meter(scope, now) for scope in scopes)
-        for scope, meter in zip(scopes, meters, strict=True):
-            meter.take(scope.limits.rules, tokens, now)
-        return Hold(tuple(scopes), tokens, now, meters)
+        meters: list[Meter] = []
+        taken: list[Taken] = []
+        for scope in scopes:
+            meter = self._meters.get((scope.kind, scope.id)) or self._new_meter(scope)
+            most = scope.limits.concurrency
+            fits = most is None or meter.in_flight < most
+            for rule in scope.limits.rules:
+                window = meter.windows.get(rule.name) or meter.window(rule)
+                fits = fits and window.used(now) + (tokens if rule.counts_tokens else 1) <= rule.limit
+                taken.append((window, window.start, rule.counts_tokens))
+            meters.append(meter)
+            if not fits:
+                refusal = self.refusal(scopes, tokens, now)
+                assert refusal is not None
+                return refusal
+        for meter in meters:
+            meter.in_flight += 1
+            meter.last_used = now
+        for window, _, counts_tokens in taken:
+            window.current += tokens if counts_tokens else 1
+        return Hold(tuple(scopes), tokens, meters, taken)
 
     def release(self, hold: Hold, used_tokens: int, *, was_sent: bool = True) -> None:
-        """End `hold`, of which `used_tokens` were really used. Ending it again changes nothing."""
+        """End `hold`, of which `used_tokens` were really used; one that was never sent counts for nothing.
+
+        Ending it again changes nothing.
+        """
         if hold.is_over:
             return
         hold.is_over = True
-        for scope, meter in zip(hold.scopes, hold.meters, strict=True):
-            meter.give_back(scope.limits.rules, hold.at, used_tokens - hold.tokens, was_sent=was_sent)
+        for meter in hold.meters:
+            meter.in_flight = max(0, meter.in_flight - 1)
+        for window, start, counts_tokens in hold.taken:
+            if counts_tokens:
+                window.adjust(start, used_tokens - hold.tokens)
+            elif not was_sent:
+                window.adjust(start, -1)
 
     def in_flight(self, scope: Scope) -> int:
         """How many requests of `scope` are under way in this process."""
         meter = self._meters.get((scope.kind, scope.id))
         return meter.in_flight if meter else 0
 
-    def _meter(self, scope: Scope, now: float) -> Meter:
-        key = (scope.kind, scope.id)
-        meter = self._meters.get(key)
-        if meter is None:
-            if len(self._meters) >= self._max_meters:
-                self._forget_some()
-            meter = self._meters[key] = Meter()
-            meter.last_used = now
+    def _new_meter(self, scope: Scope) -> Meter:
+        if len(self._meters) >= self._max_meters:
+            self._forget_some()
+        meter = self._meters[(scope.kind, scope.id)] = Meter()
         return meter
 
     def _forget_some(self) -> None:

@@ -238,7 +238,7 @@ async def test_a_silent_redis_is_waited_for_five_milliseconds_and_then_not_at_al
         await shared.stop()
 
     assert max(took) < 4 * PATIENCE_S, "a busy machine may be late, but nobody waits for seconds"
-    assert sum(took) < 6 * PATIENCE_S
+    assert sum(took) < 20 * PATIENCE_S
     assert "3 times in a row" in caplog.records[0].message
 
 
