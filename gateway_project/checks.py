@@ -14,6 +14,14 @@ def production_settings(app_configs: Any, **kwargs: Any) -> list[Any]:
     found: list[Any] = []
     if settings.DEBUG:
         found.append(Error("DEBUG is on", hint="Unset DEBUG: error pages would show settings.", id="gateway.E001"))
+    if settings.HTTPS_ONLY and not settings.FORWARDED_ALLOW_IPS:
+        found.append(
+            Error(
+                "HTTPS_ONLY is set, but no proxy is believed that says so",
+                hint="Set FORWARDED_ALLOW_IPS to the address of the proxy that speaks TLS; else nobody can log in to admin.",
+                id="gateway.E002",
+            )
+        )
     if settings.SECRET_KEY_IS_GENERATED:
         found.append(
             Warning(
@@ -43,6 +51,14 @@ def production_settings(app_configs: Any, **kwargs: Any) -> list[Any]:
                 hint="Each starts from the spending that the database knows, and sees what others spend a second later. With "
                 "more than one process set REDIS_URL.",
                 id="gateway.W005",
+            )
+        )
+    if not settings.HTTPS_ONLY:
+        found.append(
+            Warning(
+                "Cookies of admin travel without TLS",
+                hint="Let a proxy speak TLS (deploy/README.md), then set HTTPS_ONLY=true and FORWARDED_ALLOW_IPS.",
+                id="gateway.W006",
             )
         )
     return found

@@ -85,6 +85,8 @@ HTTPS_ONLY = flag("HTTPS_ONLY", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS_ONLY else 0
 SECURE_REFERRER_POLICY = "same-origin"
+# gateway.W006 says it in our words (W004, W012, W016); the proxy redirects (W008); subdomains are not ours to decide (W005, W021).
+SILENCED_SYSTEM_CHECKS = [f"security.W{number}" for number in ("004", "005", "008", "012", "016", "021")]
 X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
@@ -246,9 +248,9 @@ TRACING = not flag("OTEL_SDK_DISABLED", False) and bool(
     env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="") or env.str("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", default="")
 )
 REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_PATIENCE_MS = positive("REDIS_PATIENCE_MS", 5, float)
 
 # --- Logging ----------------------------------------------------------------------------------------------------------
-REDIS_PATIENCE_MS = positive("REDIS_PATIENCE_MS", 5, float)
 
 LOG_FORMAT = choice("LOG_FORMAT", "console", ("console", "json"))
 LOG_LEVEL = choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))

@@ -21,6 +21,9 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")  # noqa: S104
         parser.add_argument("--port", type=int, default=settings.PORT, help="default: PORT, or 8080")
         parser.add_argument("--workers", type=int, default=1, metavar="N", help="server processes (default: 1)")
+        parser.add_argument(
+            "--prepared", action="store_true", help="change nothing in the database: a job has run migrate and loadmodels"
+        )
         parser.add_argument("--reload", action="store_true", help="restart when code changes (development)")
 
     def handle(self, *args: Any, **options: Any) -> str:
@@ -35,7 +38,8 @@ class Command(BaseCommand):
             # Until uvicorn takes the signals over, and again after it is done, SIGTERM is as good as Ctrl-C.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             with embedded.kept_running() as wait_for_worker:
-                self.prepare()
+                if not options["prepared"]:
+                    self.prepare()
                 wait_for_worker()
                 self.announce(host, port)
                 server.run(host, port, fd=fd, workers=workers, reload=options["reload"])

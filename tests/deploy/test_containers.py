@@ -1,0 +1,97 @@
+"""Container files: what cannot be built or applied here is at least read, and compared with what it names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+from django.urls import resolve
+
+from gateway_project import settings
+from tests.live import ROOT
+
+CONTAINER = ROOT / "deploy" / "container"
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+
+
+def manifests() -> dict[str, dict]:
+    found = {}
+    for file in KUBERNETES.glob("*.yaml"):
+        for document in yaml.safe_load_all(file.read_text()):
+            found[document["kind"]] = document
+    return found
+
+
+def containers() -> list[dict]:
+    return [container for kind in ("Deployment", "Job") for container in pod(manifests()[kind])["containers"]]
+
+
+def pod(manifest: dict) -> dict:
+    return manifest["spec"]["template"]["spec"]
+
+
+def test_the_image_contains_every_package_and_no_secret():
+    kept = re.findall(r"^!(\S+)$", (CONTAINER / "Dockerfile.dockerignore").read_text(), re.M)
+    packages = {file.parent.name for file in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert len(packages) >= 5
+    assert packages | {"manage.py", "templates", "deploy/requirements.txt"} == set(kept)
+
+
+def test_the_image_installs_by_hash_and_runs_as_nobody_special():
+    dockerfile = (CONTAINER / "Dockerfile").read_text()
+    assert "--require-hashes -r /tmp/requirements.txt" in dockerfile
+    assert dockerfile.index("\nUSER 10001") < dockerfile.index("\nCMD ")
+
+
+def test_compose_waits_for_running_answers_and_keeps_its_volumes():
+    compose = yaml.safe_load((CONTAINER / "compose.yaml").read_text())
+    gateway = compose["services"]["gateway"]
+    assert int(gateway["stop_grace_period"].removesuffix("s")) > 2 * settings.SHUTDOWN_GRACE_S
+    named = {volume.split(":")[0] for service in compose["services"].values() for volume in service.get("volumes", [])}
+    assert {name for name in named if not name.startswith(".")} == set(compose["volumes"])
+    assert set(gateway["depends_on"]) <= set(compose["services"])
+
+
+@pytest.mark.skipif(
+    not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0,
+    reason="no docker compose",
+)
+def test_docker_reads_compose():
+    environment = dict.fromkeys(("POSTGRES_PASSWORD", "GRAFANA_PASSWORD"), "x")
+    command = ["docker", "compose", "--file", str(CONTAINER / "compose.yaml"), "config", "--quiet", "--no-env-resolution"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
+
+def test_kubernetes_probes_paths_that_exist_and_waits_for_running_answers():
+    deployment = pod(manifests()["Deployment"])
+    (gateway,) = deployment["containers"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert resolve(gateway[probe]["httpGet"]["path"]).url_name in ("health-live", "health-ready")
+    pre_stop_s = int(gateway["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert deployment["terminationGracePeriodSeconds"] > pre_stop_s + 2 * settings.SHUTDOWN_GRACE_S
+
+
+def test_kubernetes_takes_secrets_from_a_secret_and_gives_no_privilege():
+    for container in containers():
+        assert container["envFrom"] == [{"secretRef": {"name": "gateway"}}]
+        assert not {variable["name"] for variable in container["env"]} & {"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN"}
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_what_kubernetes_scales_by_and_selects_exists():
+    found = manifests()
+    (metric,) = [
+        metric["pods"]["metric"]["name"]
+        for metric in found["HorizontalPodAutoscaler"]["spec"]["metrics"]
+        if "pods" in metric
+    ]
+    assert metric in "".join(file.read_text() for file in (ROOT / "completions").glob("*.py"))
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    for selector in (found["Service"]["spec"]["selector"], found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]):
+        assert selector.items() <= labels.items()
+    assert {container["image"] for container in containers()} == {"registry.example.org/gateway:0.1.0"}
