@@ -11,6 +11,9 @@ class GatewayConfig(AppConfig):
         from django.conf import settings
 
         from gateway_project import checks, errors  # noqa: F401  checks registers itself
+        from gateway_project.console import roles
+
+        roles.follow_migrations()
 
         for secret in (settings.SECRET_KEY, settings.METRICS_TOKEN, settings.ALERT_WEBHOOK_URL):
             errors.conceal(secret)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver
 
@@ -18,6 +18,13 @@ class ConsoleSite(AdminSite):
     site_title = "LLM gateway"
     index_title = "Dashboard"
     index_template = "admin/console/dashboard.html"
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Admin's login, which takes long for those who guess."""
+        from gateway_project.console.throttle import ThrottledLoginForm
+
+        self.login_form = ThrottledLoginForm
+        return super().login(request, extra_context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         # The apps' models are not loaded yet when admin makes its site.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.admin import AdminSite
 from django.urls import URLPattern, path
 
-from gateway_project.console import split_page
+from gateway_project.console import playground, split_page
 
 
 def of(site: AdminSite) -> list[URLPattern]:
@@ -13,6 +13,10 @@ def of(site: AdminSite) -> list[URLPattern]:
     behind = site.admin_view
     split = "console/models/<int:pk>/split/"
     return [
+        path("console/playground/", behind(playground.show), name="console_playground"),
+        # Asynchronous, which admin's wrapper is not: it checks the session itself.
+        path("console/playground/answer/", playground.answer, name="console_playground_answer"),
+        path("console/requests/<str:request_id>/trace/", behind(playground.trace), name="console_trace"),
         path(split, behind(split_page.show), name="console_split"),
         path(f"{split}save/", behind(split_page.save), name="console_split_save"),
         path(f"{split}preview/", behind(split_page.preview), name="console_split_preview"),

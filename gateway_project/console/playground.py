@@ -1,0 +1,136 @@
+"""The playground: staff ask models, side by side, and see what came, what it cost and why it went where it went.
+
+Answers stream through the same function as those of /v1/chat/completions, in this process. The caller is the staff session with
+its CSRF token: no key is made, so none can leak into a page, a log or a browser's storage. Each request is recorded like any
+other, without a key, under the user's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from django.contrib import admin
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_protect
+from pydantic import ValidationError
+
+from accounting.credentials import KeyEntry
+from catalog import environment
+from catalog import loader as catalogue_loader
+from completions import api as inference
+from completions import runtime
+from completions.pipeline import EventSource
+from completions.schemas import ChatRequest
+from gateway_project.console import roles, story
+from gateway_project.errors import GatewayError, InvalidRequest, NotServing
+from gateway_project.errors import PermissionDenied as NotAllowed
+
+STAFF = KeyEntry(id=None, hash="", name="playground", label="playground")
+"""The caller of every playground request: not a key, and nobody else can be it."""
+
+
+def show(request: HttpRequest) -> HttpResponse:
+    """The page. `?replay=<request id>` fills it with what that request asked, as far as it was stored."""
+    if not request.user.has_perm(roles.USE_PLAYGROUND):
+        raise PermissionDenied
+    models = [
+        {"id": model.id, "name": model.name, "able": any(a.is_enabled and not a.unconfigured for a in model.adapters)}
+        for model in catalogue_loader.load(environment.lookup).models
+    ]
+    settings = {
+        "models": sorted(models, key=lambda model: not model["able"]),
+        "answer": reverse("admin:console_playground_answer"),
+        "trace": reverse("admin:console_trace", args=["REQUEST"]),
+        "base_url": request.build_absolute_uri("/v1"),
+        "replay": _replayed(request),
+    }
+    context = {
+        **admin.site.each_context(request),
+        "title": "Playground",
+        "settings": settings,
+        "is_serving": runtime.is_ready(),
+    }
+    return TemplateResponse(request, "admin/console/playground.html", context)
+
+
+def _replayed(request: HttpRequest) -> dict[str, Any] | None:
+    request_id = request.GET.get("replay", "")
+    if not request_id or not request.user.has_perm(story.READ):
+        return None
+    record = story.find(request_id)
+    return story.replayable(record) if record else None
+
+
+def trace(request: HttpRequest, request_id: str) -> HttpResponse:
+    """The story of a request as a piece of HTML, from the moment its answer has ended."""
+    if not request.user.has_perm(roles.USE_PLAYGROUND):
+        raise PermissionDenied
+    record = story.find(request_id)
+    if record is None or not (record.app_title == "Playground" or request.user.has_perm(story.READ)):
+        return HttpResponse("This request is not recorded (yet).", status=404, content_type="text/plain")
+    return TemplateResponse(request, "admin/console/story.html", {"story": story.of(record), "is_short": True})
+
+
+@csrf_protect
+async def answer(request: HttpRequest) -> HttpResponseBase:
+    """One chat request in, its answer out, as /v1/chat/completions would give it."""
+    try:
+        if request.method != "POST":
+            raise InvalidRequest("Only POST is answered here; open the playground's page in a browser.")
+        user = await request.auser()
+        await _check(user)
+        body = _body(request, user)
+        request.auth = STAFF  # type: ignore[attr-defined]
+        request.json_body = body  # type: ignore[attr-defined]
+        request.META["HTTP_X_TITLE"] = "Playground"
+        response: HttpResponseBase = await inference.chat_completions(request, _validated(body))
+    except GatewayError as error:
+        return inference.reject(request, error)
+    source = getattr(response, "source", None)
+    if source is None:
+        return response
+    # Without the response that the lean lane knows to handle: Django's own drops an iterator that it cannot close.
+    return StreamingHttpResponse(_parts(source), headers=dict(response.items()))
+
+
+async def _check(user: User | AnonymousUser) -> None:
+    if not (user.is_active and user.is_staff and await user.ahas_perm(roles.USE_PLAYGROUND)):
+        raise NotAllowed(
+            "The playground is for staff who may use it; log in to admin, or ask an administrator for the right."
+        )
+    if not runtime.is_ready():
+        raise NotServing("This process serves pages only. Start the gateway itself: manage.py serve")
+
+
+def _body(request: HttpRequest, user: User | AnonymousUser) -> dict[str, Any]:
+    try:
+        body = orjson.loads(request.body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"The body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"The body must be a JSON object, not {type(body).__name__}")
+    return body | {"user": f"staff:{user.get_username()}"}
+
+
+def _validated(body: dict[str, Any]) -> ChatRequest:
+    try:
+        return ChatRequest.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InvalidRequest(f"{where}: {first['msg']}" if where else first["msg"]) from error
+
+
+async def _parts(source: EventSource) -> AsyncIterator[bytes]:
+    """The stream's events. Left early, it ends the upstream call at once."""
+    async with aclosing(source):
+        async for part in source:
+            yield part
