@@ -24,7 +24,9 @@ NOW = at("2026-11-20T12:00")
 
 
 def key(limit: str | None = "1", reset: str = "", number: int = 1) -> KeyEntry:
-    return KeyEntry(number, "hash", "ci", "sk-or-v1-abc...def", limit_usd=limit and Decimal(limit), limit_reset=reset)
+    return KeyEntry(
+        number, "hash", "ci", "sk-or-v1-abc...def", limit_usd=Decimal(limit) if limit else None, limit_reset=reset
+    )
 
 
 def reserved(result: Reservation | Shortage | None) -> Reservation:

@@ -54,6 +54,7 @@ async def seconds(limits: Limits, key: KeyEntry, keys: tuple[str, ...]) -> float
         for _ in range(TIMES):
             await gate.admit(exchange, plan)
             seat = await gate.seat(exchange, plan.candidates[0])
+            assert exchange.visit is not None
             exchange.visit.sit(attempt, seat)
             exchange.visit.key_of(attempt)
             exchange.visit.end(150, "0.0003")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from completions.claims import Claim, Held, Rate, State
+from completions.claims import Claim, Denied, Held, Rate, State
 from completions.shared_limits import PATIENCE_S, SharedLimits
 from tests.redis_server import RedisServer, needs_redis
 
@@ -48,6 +48,14 @@ async def ask(shared: SharedLimits, *claims: Rate | Held, patience_s: float = 1.
     return asked
 
 
+async def denied_of(shared: SharedLimits, *claims: Rate | Held) -> Denied:
+    """What is said of claims that do not fit."""
+    asked = await ask(shared, *claims)
+    assert asked.state is State.DENIED
+    assert asked.denied is not None
+    return asked.denied
+
+
 def rate(amount: int = 1, limit: int = 10, name: str = "acme:rpm", at: float | None = None) -> Rate:
     return Rate(name, amount, limit, 60, time.time() // 60 * 60 + 1 if at is None else at)
 
@@ -57,7 +65,7 @@ async def test_a_window_is_one_for_all_processes(join):
     states = [(await ask(shared, rate())).state for _ in range(8) for shared in (one, other)]
 
     assert states.count(State.TAKEN) == 10
-    denied = (await ask(other, rate())).denied
+    denied = await denied_of(other, rate())
     assert (denied.position, denied.used) == (0, 10)
 
 
@@ -73,9 +81,7 @@ async def test_the_last_period_still_counts_in_part(join):
 async def test_all_claims_are_taken_or_none(join):
     one, other = join(), join()
     for _ in range(5):
-        asked = await ask(one, rate(), rate(limit=0, name="acme:tpm"))
-        assert asked.state is State.DENIED
-        assert asked.denied.position == 1
+        assert (await denied_of(one, rate(), rate(limit=0, name="acme:tpm"))).position == 1
 
     states = [(await ask(other, rate())).state for _ in range(11)]
     assert states.count(State.TAKEN) == 10
@@ -104,7 +110,7 @@ async def test_running_requests_of_all_processes_are_counted_together(join):
     for count in (1, 2):
         assert (await ask(one, Held("acme:now", count, 3, needed=1))).state is State.TAKEN
     assert (await ask(other, Held("acme:now", 1, 3, needed=1))).state is State.TAKEN
-    denied = (await ask(other, Held("acme:now", 2, 3, needed=1))).denied
+    denied = await denied_of(other, Held("acme:now", 2, 3, needed=1))
     assert denied.used == 3
 
     one.note([Held("acme:now", 1, 3)])
@@ -150,7 +156,7 @@ async def test_spending_is_added_up_over_processes(join):
     one.note([budget(0, spent=10, spending=10)])
     await ask(one, rate(0))
 
-    denied = (await ask(other, budget(91, needed=91))).denied
+    denied = await denied_of(other, budget(91, needed=91))
     assert denied.spent == 10
     other.note([budget(0)])
     assert (await ask(other, budget(90, needed=90))).state is State.TAKEN
@@ -160,7 +166,7 @@ async def test_what_the_database_knows_is_a_floor(join):
     one, other = join(), join()
     assert (await ask(one, budget(1, spent=70, needed=1))).state is State.TAKEN
 
-    denied = (await ask(other, budget(31, spent=20, needed=31))).denied
+    denied = await denied_of(other, budget(31, spent=20, needed=31))
     assert (denied.used, denied.spent) == (71, 70)
 
 

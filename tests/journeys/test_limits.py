@@ -305,7 +305,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @needs_redis
 def test_over_several_processes_limits_and_budgets_hold_with_redis(start_gateway, fake, marker, redis):
-    models = {"shared/rpm": Served("ok", {"limits": {"rpm": 20}}), "shared/slow": "ok?tokens=6&delay=2"}
+    models: dict[str, Any] = {"shared/rpm": Served("ok", {"limits": {"rpm": 20}}), "shared/slow": "ok?tokens=6&delay=2"}
     # More patience than in production, so that a busy machine does not decide the test.
     environment = {"REDIS_URL": redis.url, "REDIS_PATIENCE_MS": "2000"}
     first = start_gateway(seed(fake, models), **environment)

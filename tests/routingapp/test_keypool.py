@@ -74,7 +74,7 @@ def test_with_all_keys_out_it_says_why_by_name():
     assert pools.failed(ACME, 2, Fault.RATE_LIMITED, 40, NOW, 1) is False
 
     assert pools.choose(ACME, NOW, 1) is None
-    reason = pools.why_none(ACME, NOW, 1)
+    reason = pools.why_none(ACME, NOW, 1) or ""
     assert "${ACME_A} was refused" in reason
     assert "${ACME_B} was rate limited, 20 s left" in reason
 

@@ -80,7 +80,7 @@ def test_a_call_that_failed_was_a_request_but_used_no_tokens():
     limiter, acme = Limiter(), scope(rpm=1, tpm=100)
     limiter.release(taken(limiter.take([acme], 100, NOON)), 0)
 
-    assert refused(limiter.take([acme], 1, NOON)).rule.name == "rpm"
+    assert refused(limiter.take([acme], 1, NOON)).rule == acme.limits.rules[0]
     taken(limiter.take([scope(tpm=100)], 100, NOON))
 
 
