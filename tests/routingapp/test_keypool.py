@@ -25,6 +25,7 @@ def test_a_key_with_a_long_stream_is_spared():
     busy = pools.choose(ACME, NOW, 1)
     for _ in range(20):
         position = pools.choose(ACME, NOW, 1)
+        assert position is not None
         assert position != busy
         pools.released(ACME, position)
 
