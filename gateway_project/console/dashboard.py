@@ -21,7 +21,7 @@ from accounting.statistics import Figures, GroupBy, Scope, Summary
 from catalog.environment import lookup
 from catalog.loader import provider_entry
 from catalog.models import LanguageModel, Provider
-from gateway_project.console import charts, process, timeline
+from gateway_project.console import charts, process, refused_keys, timeline
 from gateway_project.console.process import ProcessView
 from gateway_project.console.words import count, duration, percent, usd
 
@@ -82,6 +82,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "groupings": GROUPINGS,
         "group_by": group_by,
         "cards": cards(grouped.total, here),
+        "refused_keys": refused_keys.lately(now),
         "charts": drawn(period, scope, group_by, grouped) if period.hours > 1 else (),
         "ranking": ranking(group_by, grouped),
         "provider_lines": provider_lines(by_provider, here),
