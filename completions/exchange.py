@@ -26,7 +26,7 @@ from completions import schemas, telemetry, underway
 from completions.relay import Identity, Tally
 from completions.snapshot import Snapshot
 from completions.visit import Seat, Visit
-from gateway_project.errors import GatewayError, LedgerUnavailable, ProviderAuthFailed, ProviderError
+from gateway_project.errors import GatewayError, LedgerUnavailable, ProviderAuthFailed, ProviderError, redact
 from routingapp import preferences, stickiness
 from routingapp.plan import Ask, Candidate, Plan
 
@@ -296,9 +296,12 @@ class Exchange:
         """Make the record of a failed request durable, as far as that is possible. What is settled stays as it is."""
         if self.record.is_settled:
             return
-        self.record.status_code = error.status
-        self.record.error = error.message[:2000]
-        self.record.error_type = error.error_type
+        record = self.record
+        record.status_code = error.status
+        # A name that no model has may be a key that slipped into the wrong field.
+        record.model_id, record.requested_model = redact(record.model_id), redact(record.requested_model)
+        record.error = redact(error.message[:2000])
+        record.error_type = error.error_type
         self.fault = error.domain
         self._settle_quietly()
 

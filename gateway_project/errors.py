@@ -287,8 +287,8 @@ _KEY_HINTS = (
 )
 """One of these is in every text that `_KEYS` finds something in: looking for them costs a hundredth of the pattern."""
 _HEADERS = re.compile(
-    # What stands after a header's name, as `name: value` or in the repr of a dict or of ASGI's pairs.
-    r"((?:x-(?:goog-)?api-key|api-key|(?:proxy-)?authorization|(?:set-)?cookie|sessionid)[\"']?\s*[:=,]\s*b?[\"']?)"
+    # What stands after a header's name, as `name: value` or in the repr of a dict or of ASGI's pairs, also within JSON.
+    r"((?:x-(?:goog-)?api-key|api-key|(?:proxy-)?authorization|(?:set-)?cookie|sessionid)[\\\"']{0,2}\s*[:=,]\s*b?[\\\"']{0,2})"
     r"(?:(?:basic|bearer|token)\s+[^\s\"',;)}]+|(?=[^\s\"',;)}]*\d)[^\s\"',;)}]{8,})",
     re.IGNORECASE,
 )
