@@ -65,11 +65,15 @@ class Call:
 
 
 class Reply:
-    """The answer to one `Call`, on its socket. `nth` counts the calls of this model name from 1."""
+    """The answer to one `Call`, on its socket. `nth` counts the calls of this model name from 1.
 
-    def __init__(self, call: Call, writer: asyncio.StreamWriter, nth: int) -> None:
+    `since_first_s`: seconds since the first of them.
+    """
+
+    def __init__(self, call: Call, writer: asyncio.StreamWriter, nth: int, since_first_s: float = 0.0) -> None:
         self.call = call
         self.nth = nth
+        self.since_first_s = since_first_s
         self._writer = writer
 
     async def json(self, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:

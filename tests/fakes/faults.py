@@ -7,7 +7,17 @@ import json
 from typing import Any
 
 from tests.fakes.call import Reply
-from tests.fakes.scenarios import JSON_HEADERS, completion, last_chunks, ok, scenario, text_chunks, tokens_of
+from tests.fakes.scenarios import (
+    JSON_HEADERS,
+    chunk,
+    completion,
+    last_chunks,
+    ok,
+    scenario,
+    text_chunks,
+    tokens_of,
+    tool_call,
+)
 
 FOREVER_S = 3600
 HTML = b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
@@ -156,3 +166,40 @@ async def error_frame(reply: Reply) -> None:
     await reply.event({"error": {"message": "The engine ran out of memory", "code": 500, "type": "server_error"}})
     await reply.event("[DONE]")
     await reply.end()
+
+
+@scenario("cut-tools")
+async def cut_tools(reply: Reply) -> None:
+    """Begins the call that `tools` makes, and closes the socket within its arguments."""
+    await reply.begin()
+    await reply.event(chunk(reply.call, {"tool_calls": [{"index": 0, **tool_call(0, "")}]}))
+    await reply.event(chunk(reply.call, {"tool_calls": [{"index": 0, "function": {"arguments": '{"ci'}}]}))
+    reply.hang_up()
+
+
+@scenario("cut-reasoning")
+async def cut_reasoning(reply: Reply) -> None:
+    """Begins to think as `reasoning` does, and closes the socket."""
+    await reply.begin()
+    await reply.event(chunk(reply.call, {"role": "assistant", "reasoning_content": "Let me t"}))
+    reply.hang_up()
+
+
+# --- Faults that pass -------------------------------------------------------------------------------------------------
+
+
+@scenario("slow-start")
+async def slow_start(reply: Reply) -> None:
+    """Answers well, the first time at once and later after `delay` seconds (default 5)."""
+    if reply.nth > 1:
+        await asyncio.sleep(reply.call.option("delay", 5))
+    await ok(reply)
+
+
+@scenario("down-for")
+async def down_for(reply: Reply) -> None:
+    """429 with Retry-After: 1 for `seconds` after the first call, then good answers."""
+    if reply.since_first_s < reply.call.option("seconds", 1):
+        await send_error(reply, 429, "away for a while", "rate_limited", **{"retry-after": "1"})
+    else:
+        await ok(reply)

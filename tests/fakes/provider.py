@@ -33,6 +33,7 @@ class FakeProvider:
         self.waiting: int | None = None
         """The queue that `/metrics` tells of, as vLLM does; None: there is no such page."""
         self._counts: Counter[str] = Counter()
+        self._first_at: dict[str, float] = {}
         self._connections = itertools.count(1)
         self._loop = asyncio.new_event_loop()
         self._stopping: asyncio.Event | None = None
@@ -102,7 +103,9 @@ class FakeProvider:
             while not writer.is_closing() and (call := await read_call(reader, number)):
                 self.calls.append(call)
                 self._counts[call.model] += 1
-                await self._answer(call, Reply(call, writer, self._counts[call.model]), reader)
+                first_at = self._first_at.setdefault(call.model, call.arrived_at)
+                reply = Reply(call, writer, self._counts[call.model], call.arrived_at - first_at)
+                await self._answer(call, reply, reader)
                 if call.client_left_at is not None:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
