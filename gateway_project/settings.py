@@ -253,6 +253,8 @@ REDIS_PATIENCE_MS = positive("REDIS_PATIENCE_MS", 5, float)
 # --- Logging ----------------------------------------------------------------------------------------------------------
 
 LOG_FORMAT = choice("LOG_FORMAT", "console", ("console", "json"))
+# Every request is a row already (`manage.py viewlogs --follow` shows them); a line as well costs CPU for each.
+ACCESS_LOG = flag("ACCESS_LOG", False)
 LOG_LEVEL = choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING = {
     "version": 1,
@@ -265,6 +267,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "gateway": {"level": LOG_LEVEL},
+        "gateway.access": {"level": "INFO" if ACCESS_LOG else "WARNING"},
         # Below INFO these print request headers, and with them the callers' keys.
         "django": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
         "django.request": {"level": "ERROR"},

@@ -158,7 +158,13 @@ MODELS: dict[str, str | Served] = {
 
 @pytest.fixture(scope="module")
 def talkative(tmp_path_factory, fake, migrated_database) -> Iterator[Gateway]:
-    environment = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", "FAKE_KEY": ODD_SECRET, "METRICS_TOKEN": "scrape-0123456789"}
+    environment = {
+        "LOG_LEVEL": "DEBUG",
+        "LOG_FORMAT": "json",
+        "ACCESS_LOG": "true",
+        "FAKE_KEY": ODD_SECRET,
+        "METRICS_TOKEN": "scrape-0123456789",
+    }
     directory = tmp_path_factory.mktemp("talkative")
     with Gateway(directory, seed(fake, MODELS), environment, database=migrated_database) as running:
         yield running
