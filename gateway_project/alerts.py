@@ -131,10 +131,10 @@ class Board:
     def _update(self, entries: dict[str, dict[str, Any]], wrong: Mapping[str, str], now: float) -> list[str]:
         messages, me = [], str(self.pid)
         for key, text in wrong.items():
-            entry = entries.setdefault(key, {"text": text, "sent_at": 0.0, "seen": {}})
+            entry = entries.setdefault(key, {"text": text, "sent_at": None, "seen": {}})
             entry["seen"][me] = now
             entry["text"] = text
-            if now - entry["sent_at"] >= REPEAT_S:
+            if entry["sent_at"] is None or now - entry["sent_at"] >= REPEAT_S:
                 entry["sent_at"] = now
                 messages.append(f":warning: {text}")
         for key, entry in list(entries.items()):
