@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.databases import Template
 from tests.fakes.catalogue import REFUSED, Served, impatient, seed
 from tests.fakes.provider import FakeProvider
 from tests.journeys.asking import Asker
@@ -79,6 +79,7 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
         Served("ok?tokens=2", {"continuation": "continue_final_message"}),
     ),
     "breaker/429": ("status?code=429&after=7", "ok"),
+    "breaker/told": ("status?code=429&after=60", "ok"),
     "breaker/500": ("status?code=500", "ok"),
     "breaker/400": ("status?code=400", "ok"),
     "early/status-500-forbidden": ("status?code=500", "ok"),
@@ -93,7 +94,7 @@ for way in ("whole", "streamed", "chained"):
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Path) -> Iterator[Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Template) -> Iterator[Gateway]:
     """One gateway with every model above, open to callers without a key. At the end its log must be free of tracebacks."""
     content: dict[str, Any] = seed(fake, MODELS)
     content["models"][0]["aliases"] = ["ok-alias", "fake/ok-too"]
@@ -106,7 +107,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrat
 
 @pytest.fixture(scope="session")
 def strict_gateway(
-    tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Path
+    tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Template
 ) -> Iterator[Gateway]:
     """One gateway with the settings that the other leaves at rest: keys, a small body, busy comments, contents kept."""
     environment = {"REQUIRE_API_KEY": "true", "MAX_BODY_MB": "0.1", "KEEPALIVE_S": "0.3", "LOG_CONTENT": "full"}
