@@ -55,6 +55,18 @@ def test_compose_waits_for_running_answers_and_keeps_its_volumes():
     assert set(gateway["depends_on"]) <= set(compose["services"])
 
 
+def test_compose_mounts_files_that_exist_and_embeds_yaml():
+    compose = yaml.safe_load((CONTAINER / "compose.yaml").read_text())
+    mounted = [volume.split(":")[0] for service in compose["services"].values() for volume in service.get("volumes", [])]
+    files = [name for name in mounted if name.startswith(".")]
+    assert len(files) == 2
+    assert [name for name in files if not (CONTAINER / name).is_file()] == []
+    used = {config["source"] for service in compose["services"].values() for config in service.get("configs", [])}
+    assert used == set(compose["configs"])
+    for config in compose["configs"].values():
+        assert isinstance(yaml.safe_load(config["content"]), dict)
+
+
 @pytest.mark.skipif(
     not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0,
     reason="no docker compose",
