@@ -17,6 +17,7 @@ from accounting import ledger
 from accounting.ledger import LedgerStatus
 from catalog.entries import Catalogue
 from completions import metrics, runtime, snapshot
+from completions.admission import Gate
 from gateway_project.errors import GatewayError
 from routingapp.breaker import BreakerState
 from routingapp.health import Health
@@ -37,6 +38,17 @@ UPSTREAM_IN_FLIGHT = Gauge(
 )
 ENGINE_UP = Gauge(
     "gateway_engine_up", "Whether a local engine answered its last probe.", ["provider"], multiprocess_mode="livemin"
+)
+KEYS_OUT = Gauge(
+    "gateway_provider_keys_out",
+    "Keys of a provider that rest after a 429 (rate_limited) or were refused; of several workers the most.",
+    ["provider", "reason"],
+    multiprocess_mode="livemax",
+)
+SHARED_LIMITS_UP = Gauge(
+    "gateway_shared_limits_up",
+    "Whether limits hold over all processes: 0 while Redis is away, 1 also where none is configured.",
+    multiprocess_mode="livemin",
 )
 BACKLOG = Gauge("gateway_journal_backlog_records", "Records not in the database yet.", multiprocess_mode="livesum")
 BACKLOG_BYTES = Gauge("gateway_journal_backlog_bytes", "Their size in the journal.", multiprocess_mode="livesum")
@@ -71,12 +83,13 @@ def sample() -> None:
     """Set every gauge to what is true now, and flush the metrics. What is not running yet, or any more, is left out."""
     metrics.flush()
     try:
-        health = runtime.current().health
+        running = runtime.current()
         current = snapshot.current()
         status = ledger.status()
     except GatewayError:
         return
-    _sample_adapters(current.catalogue, health)
+    _sample_adapters(current.catalogue, running.health)
+    _sample_gate(current.catalogue, running.pipeline.gate)
     _sample_ledger(status)
     now = time.time()
     REVISION.set(current.revision)
@@ -115,6 +128,15 @@ def _sample_adapters(catalogue: Catalogue, health: Health) -> None:
     _drop(_adapters - seen.keys())
     _adapters.clear()
     _adapters.update(seen)
+
+
+def _sample_gate(catalogue: Catalogue, gate: Gate) -> None:
+    now, capacity = time.monotonic(), gate.capacity
+    providers = {adapter.provider.slug: adapter.provider for model in catalogue.models for adapter in model.adapters}
+    for slug, provider in providers.items():
+        for fault, count in capacity.pools.out(provider, now, capacity.revision).items():
+            KEYS_OUT.labels(slug, fault.value.replace(" ", "_")).set(count)
+    SHARED_LIMITS_UP.set(gate.shared is None or not gate.shared.is_away)
 
 
 def _drop(gone: set[tuple[str, str]]) -> None:

@@ -105,6 +105,15 @@ class KeyPools:
             reasons.append(f"{reference} was {key.fault.value if key.fault else 'out'}, {key.out_until - now:.0f} s left")
         return f"no key can be used: {'; '.join(reasons)}"
 
+    def out(self, provider: ProviderEntry, now: float, revision: int) -> dict[Fault, int]:
+        """How many keys of `provider` are out at the moment, by what is held against them."""
+        counts = dict.fromkeys(Fault, 0)
+        for reference in provider.api_keys if provider.id in self._troubled else ():
+            key = self._keys.get((provider.id, reference))
+            if key is not None and key.fault is not None and _is_out(key, now, revision):
+                counts[key.fault] += 1
+        return counts
+
     def retry_in_s(self, provider: ProviderEntry, now: float) -> float:
         """Seconds until the first key comes back; 0 if none is out."""
         waits = [

@@ -102,7 +102,7 @@ def test_every_metric_of_ours_is_on_the_dashboard_or_in_a_rule():
     unseen = {name for name in ours if name not in shown}
     assert unseen <= {
         "gateway_journal_backlog_bytes", "gateway_ledger_database_up", "gateway_ledger_last_commit_timestamp_seconds",
-        "gateway_snapshot_revision", "gateway_models",
+        "gateway_snapshot_revision", "gateway_models", "gateway_provider_keys_out",
     }  # fmt: skip
 
 

@@ -212,6 +212,9 @@ def test_a_refused_key_has_an_outcome_of_its_own(watched, scrape):
     ask(watched, "m/unwelcome")
     provider = provider_slug("m/unwelcome")
     assert scrape.change("gateway_upstream_attempts_total", provider=provider, outcome="authentication") == 1
+    assert scrape.value("gateway_provider_keys_out", provider=provider, reason="refused") == 1
+    assert scrape.value("gateway_provider_keys_out", provider=provider_slug("m/ok")) == 0
+    assert scrape.value("gateway_shared_limits_up") == 1
 
 
 def test_names_of_strangers_become_other(watched, scrape):
