@@ -1,18 +1,54 @@
-"""Fixtures for tests that need a provider or a running gateway. Others need nothing from here."""
+"""Fixtures for tests that need a provider or a running gateway, and the choice of the database under all tests.
+
+`pytest --database=postgres` runs everything on a real PostgreSQL: Django's test database and those of live gateways.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import connections
 
+from tests import postgres
+from tests.databases import PostgresDatabase, SqliteFile, Template
 from tests.fakes.provider import FakeProvider
 from tests.live import Gateway
+from tests.postgres import Postgres
 
 StartGateway = Callable[..., Gateway]
+CHOSEN_SERVER = pytest.StashKey[Postgres | None]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database", choices=("sqlite", "postgres"), default="sqlite", help="what all tests keep rows in")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sqlite_only(reason): of SQLite by nature; skipped with --database=postgres")
+    config.stash[CHOSEN_SERVER] = None
+    if config.getoption("--database") != "postgres":
+        return
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
+    config.stash[CHOSEN_SERVER] = server = stack.enter_context(postgres.running())
+    counted = {**server.settings("gateway"), "ENGINE": "django_prometheus.db.backends.postgresql"}
+    settings.DATABASES["default"] = connections.configure_settings({"default": counted})["default"]
+    # Start-up may have opened the other one.
+    connections["default"].close()
+    del connections["default"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.stash[CHOSEN_SERVER]:
+        for item in items:
+            if (mark := item.get_closest_marker("sqlite_only")) is not None:
+                item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 @pytest.fixture(scope="session")
@@ -23,16 +59,23 @@ def fake() -> Iterator[FakeProvider]:
 
 
 @pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty, migrated SQLite file, made once, for gateways to start from."""
-    gateway = Gateway(tmp_path_factory.mktemp("migrated"), {"models": []})
-    gateway.database_path.parent.mkdir(parents=True)
-    gateway.manage("migrate", "--verbosity", "0")
-    return gateway.database_path
+def migrated_database(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Template:
+    """A migrated database without rows, made once, for gateways to start from."""
+    directory = tmp_path_factory.mktemp("migrated")
+    server = pytestconfig.stash[CHOSEN_SERVER]
+    if server is None:
+        file = SqliteFile(directory)
+        file.path.parent.mkdir(parents=True)
+        Gateway(directory, {"models": []}).manage("migrate", "--verbosity", "0")
+        return file
+    server.create_database("migrated")
+    database = PostgresDatabase(server, "migrated")
+    Gateway(directory, {"models": []}, database.environment).manage("migrate", "--verbosity", "0")
+    return database
 
 
 @pytest.fixture
-def start_gateway(tmp_path: Path, migrated_database: Path) -> Iterator[StartGateway]:
+def start_gateway(tmp_path: Path, migrated_database: Template) -> Iterator[StartGateway]:
     """Starts a gateway of its own for a test: `start_gateway(seed, KEEPALIVE_S="0.3")`. Stopped after the test."""
     started: list[Gateway] = []
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -22,6 +20,8 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import yaml
+
+from tests.databases import LiveDatabase, SqliteFile, Template
 
 ROOT = Path(__file__).resolve().parent.parent
 START_WITHIN_S = 30
@@ -73,8 +73,8 @@ def free_port() -> int:
 class Gateway:
     """One gateway in `directory`. Use it as a context manager, or call `start` and `terminate`.
 
-    `seed` is the content of its models.yaml, `environment` what differs from `ENVIRONMENT`, `database` a migrated SQLite
-    file to copy (saves the migration), `options` go to uvicorn.
+    `seed` is the content of its models.yaml, `environment` what differs from `ENVIRONMENT`, `database` a migrated
+    database to copy (saves the migration), `options` go to uvicorn.
     """
 
     passed_fds: tuple[int, ...] = ()
@@ -85,18 +85,18 @@ class Gateway:
         seed: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
         *,
-        database: Path | None = None,
+        database: Template | None = None,
         options: tuple[str, ...] = (),
     ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
+        self.database: LiveDatabase = database.copy_into(directory) if database else SqliteFile(directory)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=20)
         self.seed_path = directory / "models.yaml"
         self.routing_path = directory / "routing.yaml"
-        self.database_path = directory / "db" / "openrouter_logs.db"
         self._log_path = directory / "stderr.log"
-        self._template = database
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.environment = {
@@ -107,17 +107,14 @@ class Gateway:
             "ROUTING_CONFIG": str(self.routing_path),
             "PORT": str(self.port),
             **ENVIRONMENT,
+            **self.database.environment,
             **(environment or {}),
         }
-        directory.mkdir(parents=True, exist_ok=True)
         self.write_seed(seed)
         # An empty one of its own, or else the developer's would be read.
         self.routing_path.write_text("{}\n")
 
     def __enter__(self) -> Self:
-        if self._template is not None:
-            self.database_path.parent.mkdir(parents=True)
-            shutil.copyfile(self._template, self.database_path)
         self.start()
         return self
 
@@ -215,9 +212,7 @@ class Gateway:
 
     def sql(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
         """The rows of a query on the gateway's database, read-only."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.database_path}?mode=ro", uri=True, timeout=5)) as database:
-            database.row_factory = sqlite3.Row
-            return [dict(row) for row in database.execute(query, parameters)]
+        return self.database.query(query, *parameters)
 
     def row(self, within_s: float = 5, **columns: Any) -> dict[str, Any]:
         """The one row of `api_logs` with these values, waiting for it; JSON columns parsed."""

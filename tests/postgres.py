@@ -43,9 +43,9 @@ class Postgres:
     def close(self) -> None:
         self._server.stop()
 
-    def create_database(self, name: str) -> dict[str, Any]:
-        """A new, empty database; what Django's `DATABASES` says of it."""
-        self._server.psql(f'CREATE DATABASE "{name}";')
+    def create_database(self, name: str, *, template: str = "template1") -> dict[str, Any]:
+        """A new database, empty or a copy of `template`, which nobody may be using; what Django's `DATABASES` says of it."""
+        self._server.psql(f'CREATE DATABASE "{name}" TEMPLATE "{template}";')
         return self.settings(name)
 
     def settings(self, name: str) -> dict[str, Any]:

@@ -10,6 +10,10 @@ from routingapp.models import RoutingPolicy, RoutingWeight
 from tests import factories
 
 pytestmark = pytest.mark.django_db
+TRIGGERS = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'catalog_adapter'",
+    "postgresql": "SELECT tgname FROM pg_trigger WHERE tgrelid = 'catalog_adapter'::regclass AND tgname LIKE '%_rev'",
+}
 
 
 def test_a_bulk_update_raises_it():
@@ -41,10 +45,10 @@ def test_every_watched_table_raises_it_on_insert_update_and_delete(row):
 @pytest.mark.django_db(transaction=True)
 def test_the_triggers_come_back_with_migrate():
     with connection.cursor() as cursor:
-        cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'catalog_adapter'")
+        cursor.execute(TRIGGERS[connection.vendor])
         names = {name for (name,) in cursor.fetchall()}
         for name in names:
-            cursor.execute(f"DROP TRIGGER {name}")
+            cursor.execute(f"DROP TRIGGER {name}" + (" ON catalog_adapter" if connection.vendor == "postgresql" else ""))
 
     call_command("migrate", verbosity=0)
 

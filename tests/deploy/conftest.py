@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import Template
 from tests.deploy.supervision import Served, Supervised
 from tests.fakes.catalogue import seed
 from tests.fakes.provider import FakeProvider
@@ -15,7 +16,7 @@ MODELS = {"fake/ok": "ok", "fake/slow-stream": "ok?tokens=20&delay=0.05", "fake/
 
 
 @pytest.fixture
-def supervise(tmp_path: Path, fake: FakeProvider, migrated_database: Path) -> Iterator[Callable[..., Supervised]]:
+def supervise(tmp_path: Path, fake: FakeProvider, migrated_database: Template) -> Iterator[Callable[..., Supervised]]:
     """Starts a gateway under a supervisor: `supervise("--workers", "2", WATCHDOG_USEC="3000000")`."""
     started: list[Supervised] = []
 
@@ -34,7 +35,7 @@ def supervise(tmp_path: Path, fake: FakeProvider, migrated_database: Path) -> It
 
 @pytest.fixture(scope="session")
 def impatient_gateway(
-    tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Path
+    tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Template
 ) -> Iterator[Served]:
     """One that gives slow clients half a second."""
     patience = {"HEAD_TIMEOUT_S": "0.5", "BODY_TIMEOUT_S": "0.5", "SEND_TIMEOUT_S": "0.5", "MAX_BODY_MB": "1"}

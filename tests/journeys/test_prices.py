@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -19,13 +18,13 @@ RIGHT = Decimal("0.042")
 
 
 def add_price(gateway: Gateway, since: datetime) -> None:
-    with sqlite3.connect(gateway.database_path) as database:
-        database.execute(
-            "INSERT INTO catalog_adapterprice (adapter_id, effective_from, pricing, note, created_at) "
-            "SELECT id, ?, ?, '', ? FROM catalog_adapter",
-            [str(since.replace(tzinfo=None)), orjson.dumps(DEAR).decode(), str(since.replace(tzinfo=None))],
-        )
-    database.close()
+    # Text without a zone: what SQLite stores.
+    moment = str(since.replace(tzinfo=None))
+    gateway.database.change(
+        "INSERT INTO catalog_adapterprice (adapter_id, effective_from, pricing, note, created_at) "
+        "SELECT id, ?, ?, '', ? FROM catalog_adapter",
+        *(moment, orjson.dumps(DEAR).decode(), moment),
+    )
 
 
 def prompt_price(gateway: Gateway) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 import time
 from decimal import Decimal
 
@@ -158,12 +156,10 @@ def test_contents_are_kept_where_the_operator_says_so(ask_strictly):
 
 
 def test_requests_are_served_and_booked_later_while_the_database_is_locked(ask, gateway):
-    with contextlib.closing(sqlite3.connect(gateway.database_path, timeout=5)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with gateway.database.locked():
         began = time.monotonic()
         assert ask.chat("fake/ok").status_code == 200
         assert time.monotonic() - began < 1
         time.sleep(0.5)  # More than the pause between two batches: the writer has tried, and waits.
         assert gateway.sql("SELECT 1 FROM api_logs WHERE user_id = ?", ask.marker) == []
-        other.rollback()
     assert ask.row(within_s=10)["status_code"] == 200
