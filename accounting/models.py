@@ -305,3 +305,30 @@ class HourlyBucket(models.Model):
 
     def __str__(self) -> str:
         return f"{self.metric} bucket {self.bucket}: {self.n}"
+
+
+class HourlySpread(models.Model):
+    """One bucket of an hour's latencies and times to the first token, of all keys together.
+
+    The same counts as `HourlyBucket`, without the key and with both metrics in one row: most statistics ask for no key, and what
+    they cost must not grow with the number of keys.
+    """
+
+    hour = models.DateTimeField()
+    model_id = models.CharField(max_length=200, blank=True)
+    provider = models.CharField(max_length=100, blank=True)
+    adapter = models.ForeignKey(Adapter, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    bucket = models.SmallIntegerField()
+    latency = models.BigIntegerField(default=0)
+    ttft = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "usage_hourly_spread"
+        constraints = [
+            models.UniqueConstraint(
+                "hour", "model_id", "provider", Coalesce("adapter", 0), "bucket", name="usage_hourly_spread_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}h {self.model_id or 'no model'} bucket {self.bucket}: {self.latency}, {self.ttft}"

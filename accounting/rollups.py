@@ -21,7 +21,7 @@ from django.db.models import QuerySet, Sum
 
 from accounting import sketch
 from accounting.groups import Group, Named
-from accounting.models import HourlyBucket, HourlyError, HourlyUsage, UsageTotal
+from accounting.models import HourlyBucket, HourlyError, HourlySpread, HourlyUsage, UsageTotal
 from gateway_project.errors import ERROR_TYPES
 
 
@@ -118,6 +118,7 @@ def add(lines: Iterable[Mapping[str, Any]], connection: BaseDatabaseWrapper) -> 
         # Sorted, so that two processes lock the rows they share in the same order and neither waits for the other.
         for group, sums in sorted(existing.items(), key=operator.itemgetter(0)):
             _add_hour(group, sums, connection, cursor)
+        _add_spread(existing, connection, cursor)
         totals = [(named.total(group), sums) for group, sums in existing.items()]
         for pks, sums in sorted(totals, key=operator.itemgetter(0)):
             amounts = (sums.requests, sums.total_tokens, sums.cost_usd, _moment(sums.last_used_at, connection))
@@ -168,6 +169,21 @@ def _add_hour(group: Group, sums: Sums, connection: BaseDatabaseWrapper, cursor:
         cursor.executemany(_UPSERT_BUCKET, buckets)
 
 
+def _add_spread(groups: Mapping[Group, Sums], connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
+    """Add the sketches of all keys together."""
+    counts: dict[tuple[int, str, str, int, int], list[int]] = defaultdict(lambda: [0, 0])
+    for group, sums in groups.items():
+        for column, sketched in enumerate((sums.latency, sums.ttft)):
+            for number, n in sketched.items():
+                counts[group.hour, group.model_id, sums.provider, group.adapter_id, number][column] += n
+    rows = [
+        (_moment(hour, connection), model_id, provider, adapter_id or None, number, *both)
+        for (hour, model_id, provider, adapter_id, number), both in sorted(counts.items())
+    ]
+    if rows:
+        cursor.executemany(_UPSERT_SPREAD, rows)
+
+
 def _moment(timestamp: float, connection: BaseDatabaseWrapper) -> Any:
     return connection.ops.adapt_datetimefield_value(datetime.fromtimestamp(timestamp, UTC))
 
@@ -204,6 +220,12 @@ _UPSERT_HOUR = (
 )
 _UPSERT_ERROR = _upsert(HourlyError._meta.db_table, ("usage_id", "error_type"), ("n",))
 _UPSERT_BUCKET = _upsert(HourlyBucket._meta.db_table, ("usage_id", "metric", "bucket"), ("n",))
+_UPSERT_SPREAD = _upsert(
+    HourlySpread._meta.db_table,
+    ("hour", "model_id", "provider", "adapter_id", "bucket"),
+    ("latency", "ttft"),
+    target="hour, model_id, provider, COALESCE(adapter_id, 0), bucket",
+)
 _UPSERT_TOTAL = _upsert(
     UsageTotal._meta.db_table,
     ("model_id", "adapter_id", "api_key_id"),

@@ -23,7 +23,7 @@ from routingapp.models import RoutingPolicy, RoutingWeight
 from tests import factories
 
 OURS = ("accounting", "catalog", "completions", "gateway_project", "routingapp")
-NOT_FOR_PEOPLE = {"SeededRow", "Revision", "HourlyUsage", "HourlyError", "HourlyBucket"}
+NOT_FOR_PEOPLE = {"SeededRow", "Revision", "HourlyUsage", "HourlyError", "HourlyBucket", "HourlySpread"}
 """Bookkeeping of `loadmodels`, of the snapshot and of the statistics, which have pages of their own."""
 
 ORDER = [

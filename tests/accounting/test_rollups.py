@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from accounting import rollups, store
 from accounting.lines import decode, encode
-from accounting.models import HourlyBucket, HourlyError, HourlyUsage, UsageTotal
+from accounting.models import HourlyBucket, HourlyError, HourlySpread, HourlyUsage, UsageTotal
 from accounting.record import Attempt, Record
 from tests.accounting.conftest import Database
 
@@ -167,6 +169,29 @@ def test_percentiles_over_hours_and_keys_are_within_two_percent(database: Databa
     one_key = rollups.quantiles(everything.filter(api_key=database.key.pk), HourlyBucket.Metric.LATENCY, [0.5])
     assert one_key == pytest.approx([sorted(latencies[1::2])[149]], rel=0.0201)
     assert rollups.quantiles(everything.none(), HourlyBucket.Metric.TTFT, [0.5]) == [None]
+
+
+def test_the_spread_is_the_buckets_of_all_keys_and_the_migration_sums_up_the_same(
+    database: Database, new_record: NewRecord
+):
+    for index in range(40):
+        hour, adapter = (1_763_851_000 + 3600 * (index % 2), database.adapter.pk if index % 3 else None)
+        key, ttft_ms = (database.key.pk if index % 5 else None, 40 + index if index % 4 else None)
+        ids = {"adapter_id": adapter, "api_key_id": key}
+        add(database, new_record(database, timestamp=hour, latency_ms=100 + index % 7 * 50, ttft_ms=ttft_ms, **ids))
+    spread = HourlySpread.objects.using(database.alias)
+    columns = ("hour", "model_id", "provider", "adapter_id", "bucket", "latency", "ttft")
+    written = set(spread.values_list(*columns))
+    assert sum(latency for *_, latency, _ in written) == 40
+    assert sum(ttft for *_, ttft in written) == 30
+    assert {(adapter_id, provider) for _, _, provider, adapter_id, *_ in written} == {
+        (database.adapter.pk, "Acme"), (None, "Acme")
+    }  # fmt: skip
+
+    spread.all().delete()
+    with connections[database.alias].cursor() as cursor:
+        cursor.execute(import_module("accounting.migrations.0005_hourly_spread").SUM_UP_ALL_KEYS)
+    assert set(spread.values_list(*columns)) == written
 
 
 def test_names_that_callers_make_up_are_summed_together(database: Database, new_record: NewRecord):

@@ -57,6 +57,7 @@ def fill(requests: int, callers: int) -> int:
                     buckets += len(sums.latency) + len(sums.ttft)
                     group = Group(int(began), adapter.model.public_id, adapter.pk, key.pk)
                     rollups._add_hour(group, sums, connection, cursor)
+                    rollups._add_spread({group: sums}, connection, cursor)
     return buckets
 
 
