@@ -18,13 +18,14 @@ Progress = Callable[[int], None]
 def delete_logs(before: datetime, progress: Progress) -> int:
     """Delete requests that arrived before that time; tell `progress` the number so far; return the number in all."""
     deleted = 0
-    while True:
-        old = RequestLog.objects.between(None, before).order_by("timestamp", "pk").values_list("pk", flat=True)
-        pks = list(old[:BATCH_ROWS])
-        if not pks:
-            return deleted
-        deleted += RequestLog.objects.filter(pk__in=pks).delete()[0]
+    logs = RequestLog.objects.between(None, before).order_by("timestamp", "pk")
+    page = list(logs.values_list("timestamp", "pk")[:BATCH_ROWS])
+    while page:
+        deleted += RequestLog.objects.filter(pk__in=[pk for _, pk in page]).delete()[0]
         progress(deleted)
+        # From where the last page ended: at the beginning PostgreSQL keeps what was deleted until it is vacuumed.
+        page = list(logs.after(*page[-1]).values_list("timestamp", "pk")[:BATCH_ROWS])
+    return deleted
 
 
 def delete_content(before: datetime, progress: Progress) -> int:
