@@ -49,7 +49,8 @@ class AccountPages(MiddlewareMixin):
         if response.status_code == 404 and not is_json:
             response = envelope.response(NotFound(f"There is nothing at {request.path}; the API's pages are at /v1/docs."))
         elif response.status_code == 405 and not is_json:
-            allowed = response.get("Allow", "")
+            # Ninja names them in the order of a set, which differs between processes.
+            allowed = ", ".join(sorted(response.get("Allow", "").split(", ")))
             refusal = MethodNotAllowed(f"{request.method} is not allowed here; use {allowed}", headers={"Allow": allowed})
             response = envelope.response(refusal)
         return _readable(response)

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -169,9 +169,9 @@ class TestRequests:
                 assert browser.get(LOGS, query).status_code == 200
             (listed,) = {query["sql"] for query in queries if 'FROM "api_logs"' in query["sql"]}
             plan = explain(listed)
-            assert "USING INDEX" in plan, f"{query}: {plan}"
+            assert re.search(r"USING INDEX|Index Scan( Backward)? using api_logs", plan), f"{query}: {plan}"
             # Rows of the very same instant may be put in order afterwards, never the whole answer.
-            assert "USE TEMP B-TREE FOR ORDER BY" not in plan, f"{query}: {plan}"
+            assert not re.search(r"USE TEMP B-TREE FOR ORDER BY|(?<!Incremental )Sort  ", plan), f"{query}: {plan}"
 
     def test_filters_find_what_they_name(self, browser):
         one, other = factories.adapter(), factories.adapter()
@@ -245,9 +245,14 @@ class TestRequests:
 
 
 def explain(sql: str) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN QUERY PLAN {sql}".replace("%", "%%"))
-        return "; ".join(row[3] for row in cursor.fetchall())
+    """How the database would answer; PostgreSQL as if the table were large."""
+    explaining = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            for cheap_while_small in ("seqscan", "bitmapscan", "sort"):
+                cursor.execute(f"SET LOCAL enable_{cheap_while_small} = off")
+        cursor.execute(f"{explaining} {sql}".replace("%", "%%"))
+        return "; ".join(row[-1] for row in cursor.fetchall())
 
 
 class TestPaging:
