@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.fakes.catalogue import REFUSED, impatient, provider_slug, seed
+from tests.fakes.catalogue import REFUSED, Served, impatient, provider_slug, seed
 from tests.live import Gateway, until
 
 TOKEN = "scrape-me-0123456789"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
-MODELS = {
+MODELS: dict[str, str | Served | Sequence[str | Served]] = {
     "m/ok": "ok?tokens=5",
     "m/cached": "ok?tokens=8&cached=5&thinking=3",
     "m/paced": "ok?tokens=6&delay=0.05",
