@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
@@ -18,8 +19,17 @@ BACKLOG_WARNING_S = 30.0
 
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    """What this is, which models there are, and how to call it."""
-    return render(request, "home.html", {"models": snapshot.current().catalogue.models if snapshot.is_loaded() else ()})
+    """What this is, which models there are, and how to call it. For anybody: it names no provider and no variable."""
+    models = snapshot.current().catalogue.models if snapshot.is_loaded() else ()
+    able = {model.id for model in models if any(one.is_enabled and not one.unconfigured for one in model.adapters)}
+    context = {
+        "models": sorted(models, key=lambda model: model.id not in able),
+        "able": able,
+        "base_url": request.build_absolute_uri("/v1"),
+        "is_ready": snapshot.is_loaded() and runtime.is_ready(),
+        "is_key_required": settings.REQUIRE_API_KEY,
+    }
+    return render(request, "home.html", context)
 
 
 async def live(request: HttpRequest) -> HttpResponse:

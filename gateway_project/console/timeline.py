@@ -58,7 +58,7 @@ def of(scope: Scope, step: timedelta, group_by: GroupBy, groups: Sequence[Group]
         found = sums[_value(group_by, group)]
         courses.append(Course(label_of(group_by, group), {name: _row(found, name, len(steps)) for name in MEASURES}))
     if len(groups) > SHOWN:
-        courses.append(Course(f"{len(groups) - SHOWN} others", {name: _rest(steps, courses, name) for name in MEASURES}))
+        courses.append(Course(f"{len(groups) - SHOWN} more", {name: _rest(steps, courses, name) for name in MEASURES}))
     return Timeline(steps, courses)
 
 

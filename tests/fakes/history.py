@@ -61,7 +61,7 @@ def _record(request_id: str, at: float, adapter: Any, api_key_id: int | None, di
     from accounting.usage import Usage
     from catalog.prices import written
 
-    prompt, completion = int(dice.lognormvariate(6, 1)), int(dice.lognormvariate(5, 0.8))
+    prompt, completion = min(4000, int(dice.lognormvariate(6, 1))), min(2000, int(dice.lognormvariate(5, 0.8)))
     prices = adapter.prices
     usage = Usage(prompt_uncached=prompt, completion_text=completion)
     slowness = 1 + adapter.id % 3

@@ -49,17 +49,26 @@
     const curl = body => `curl -N ${settings.base_url}/chat/completions \\\n  -H 'Content-Type: application/json' \\\n`
         + `  -H "Authorization: Bearer $GATEWAY_API_KEY" \\\n  -d ${quoted(JSON.stringify(body, null, 2))}`;
     const KNOWN = ["model", "messages", "temperature", "top_p", "max_tokens", "seed", "tools", "stream"];
+    const literal = (value, indent) => {
+        if (value === null) return "None";
+        if (typeof value === "boolean") return value ? "True" : "False";
+        // A JSON string is a Python string, and a JSON number a Python number.
+        if (typeof value !== "object") return JSON.stringify(value);
+        const deeper = indent + "    ";
+        const parts = Array.isArray(value) ? value.map(item => literal(item, deeper))
+            : Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}: ${literal(item, deeper)}`);
+        const [open, close] = Array.isArray(value) ? "[]" : "{}";
+        return parts.length ? `${open}\n${deeper}${parts.join(`,\n${deeper}`)},\n${indent}${close}` : open + close;
+    };
     const python = body => {
-        const literal = value => JSON.stringify(value, null, 4);
         const own = Object.entries(body).filter(([name]) => KNOWN.includes(name));
         const extra = Object.fromEntries(Object.entries(body).filter(([name]) => !KNOWN.includes(name)));
-        const lines = own.map(([name, value]) => name === "stream" ? "    stream=True,"
-            : `    ${name}=json.loads(r"""${literal(value)}"""),`);
-        if (Object.keys(extra).length) lines.push(`    extra_body=json.loads(r"""${literal(extra)}"""),`);
+        const lines = own.map(([name, value]) => `    ${name}=${literal(value, "    ")},`);
+        if (Object.keys(extra).length) lines.push(`    extra_body=${literal(extra, "    ")},`);
         const reading = body.stream
             ? 'for chunk in answer:\n    if chunk.choices:\n        print(chunk.choices[0].delta.content or "", end="")'
             : "print(answer.choices[0].message.content)";
-        return "import json\nimport os\n\nfrom openai import OpenAI\n\n"
+        return "import os\n\nfrom openai import OpenAI\n\n"
             + `client = OpenAI(base_url="${settings.base_url}", api_key=os.environ["GATEWAY_API_KEY"])\n`
             + `answer = client.chat.completions.create(\n${lines.join("\n")}\n)\n${reading}\n`;
     };

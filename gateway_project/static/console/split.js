@@ -48,10 +48,11 @@
         const response = await fetch(form.dataset.preview, { method: "POST", body: new FormData(form), credentials: "same-origin" });
         const text = await response.text();
         if (number !== latest) return;
+        preview.setAttribute("aria-busy", "false");
         if (response.ok || response.status === 422) preview.innerHTML = text;
         else preview.textContent = `The preview failed with status ${response.status}; reload the page.`;
     };
-    const later = () => { clearTimeout(timer); timer = setTimeout(ask, 200); };
+    const later = () => { preview.setAttribute("aria-busy", "true"); clearTimeout(timer); timer = setTimeout(ask, 200); };
 
     for (const line of lines) line.range.addEventListener("input", () => { move(line); later(); });
     for (const choice of form.querySelectorAll("input[type=radio]")) choice.addEventListener("change", later);

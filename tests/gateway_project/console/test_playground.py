@@ -135,3 +135,29 @@ def test_the_pages_know_what_this_process_is_doing(ada):
     page = ada.get("/admin/").text
     assert "Journal backlog" in page
     assert "Open breakers" in page
+
+
+class TestTestingAnAdapter:
+    def page(self, gateway: Gateway, browser: httpx.Client, model: str) -> httpx.Response:
+        query = "SELECT a.id FROM catalog_adapter a JOIN catalog_languagemodel m ON m.id = a.model_id WHERE m.public_id = ?"
+        return browser.post(f"/admin/console/adapters/{gateway.sql(query, model)[0]['id']}/test/")
+
+    def test_it_asks_that_adapter_and_shows_the_answer(self, gateway, ada):
+        page = self.page(gateway, ada, "fake/ok")
+        assert "It works." in page.text
+        assert "What was tried" in page.text
+        assert gateway.row(app_title="Adapter test", model_id="fake/ok")["user_id"] == "staff:ada"
+
+    def test_it_shows_the_error_as_callers_get_it(self, gateway, ada):
+        page = self.page(gateway, ada, "fake/broken")
+        assert "It does not work:" in page.text
+        assert "upstream says 401" in page.text
+        assert "sk-fake" not in page.text
+
+    def test_a_viewer_may_not(self, gateway):
+        with browser_of(gateway, "vera") as vera:
+            assert self.page(gateway, vera, "fake/ok").status_code == 403
+
+    def test_the_history_of_the_adapter_says_so(self, gateway, ada):
+        self.page(gateway, ada, "fake/ok")
+        assert gateway.sql("SELECT change_message FROM django_admin_log WHERE change_message LIKE 'Tested: answered%'")

@@ -1,0 +1,101 @@
+"""Testing one adapter: a tiny real request that only this adapter may answer, through the pipeline that callers use.
+
+It is planned, sent, charged and recorded like a caller's, under the user's name. The adapter may be switched off: that is when
+one wants to know whether it would work. An unconfigured one says what it lacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.views.decorators.http import require_POST
+
+from accounting.record import Record
+from catalog.entries import AdapterEntry, Catalogue
+from catalog.models import Adapter
+from completions import runtime, snapshot
+from completions.exchange import ClientHeaders, Exchange
+from completions.schemas import ChatRequest
+from completions.snapshot import Snapshot
+from gateway_project.console import roles, story
+from gateway_project.console.playground import STAFF
+from gateway_project.errors import GatewayError, NotServing
+
+QUESTION = "Reply with the single word: ready"
+MAX_TOKENS = 16
+
+
+@require_POST
+def run(request: HttpRequest, pk: int) -> HttpResponse:
+    """Asks the adapter and shows what came of it."""
+    if not request.user.has_perms((roles.USE_PLAYGROUND, "catalog.change_adapter")):
+        raise PermissionDenied
+    adapter = get_object_or_404(Adapter.objects.select_related("model", "provider"), pk=pk)
+    record, answer, problem = None, "", ""
+    try:
+        record, answer, problem = async_to_sync(_ask)(adapter.pk, request.user.get_username())
+    except GatewayError as error:
+        problem = error.message
+    outcome = problem or f"answered in {record.latency_ms if record else 0} ms"
+    LogEntry.objects.log_actions(
+        request.user.pk or 0, [adapter], CHANGE, change_message=f"Tested: {outcome}"[:500], single_object=True
+    )
+    context = {
+        **admin.site.each_context(request),
+        "title": f"Test of {adapter}",
+        "adapter": adapter,
+        "question": QUESTION,
+        "answer": answer,
+        "problem": problem,
+        "story": story.of(record) if record else None,
+        "is_short": True,
+    }
+    return TemplateResponse(request, "admin/console/adapter_test.html", context)
+
+
+async def _ask(adapter_id: int, username: str) -> tuple[Record | None, str, str]:
+    """The request's record, the answer's text, and what went wrong, if anything. Raises `GatewayError` before it is sent."""
+    if not runtime.is_ready():
+        raise NotServing("This process serves pages only. Start the gateway itself: manage.py serve")
+    only = _only(adapter_id, snapshot.current())
+    model = only.catalogue.models[0]
+    raw: dict[str, Any] = {
+        "model": model.id,
+        "messages": [{"role": "user", "content": QUESTION}],
+        "max_tokens": MAX_TOKENS,
+        "user": f"staff:{username}",
+    }
+    exchange = Exchange.begin(STAFF, only, ClientHeaders(app_title="Adapter test"))
+    exchange.accept(ChatRequest.model_validate(raw), raw, log_content="none")
+    try:
+        body = await runtime.current().pipeline.complete(exchange)
+    except GatewayError as error:
+        return exchange.record, "", error.message
+    message = body["choices"][0]["message"]
+    return exchange.record, message.get("content") or message.get("reasoning") or "", ""
+
+
+def _only(adapter_id: int, loaded: Snapshot) -> Snapshot:
+    """`loaded` with nothing in its catalogue but this adapter, switched on. Raises `NotServing` saying why it cannot be asked."""
+    for model in loaded.catalogue.models:
+        for adapter in model.adapters:
+            if adapter.id == adapter_id:
+                if adapter.unconfigured:
+                    raise NotServing(f"This adapter is unconfigured: {adapter.unconfigured}.")
+                alone = replace(model, adapters=(_switched_on(adapter),))
+                return replace(loaded, catalogue=Catalogue.of([alone]))
+    raise NotServing(
+        "The gateway does not know this adapter: its model is switched off, or it was saved less than a second ago."
+    )
+
+
+def _switched_on(adapter: AdapterEntry) -> AdapterEntry:
+    return replace(adapter, is_enabled=True)
