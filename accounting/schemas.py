@@ -25,6 +25,12 @@ def _future(moment: datetime) -> datetime:
     return moment
 
 
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("Contains the character NUL, which databases refuse; leave it out")
+    return text
+
+
 def _known_workspace(workspace_id: str) -> str:
     if workspace_id != WORKSPACE_ID:
         raise ValueError(f"There is only one workspace, {WORKSPACE_ID}; leave the field out")
@@ -35,7 +41,7 @@ def _no_partner(external: Any) -> Any:
     raise ValueError("Partners' own users and keys are not supported; leave the field out and use the key in the answer")
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
 Limit = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=6, description="USD")]
 Reset = Literal["daily", "weekly", "monthly"]
 Workspace = Annotated[str, AfterValidator(_known_workspace)]

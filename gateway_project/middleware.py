@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
 from completions import envelope
-from gateway_project.errors import MethodNotAllowed, NotFound
+from gateway_project.errors import InvalidRequest, MethodNotAllowed, NotFound
 
 View = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -40,7 +40,13 @@ class AccountPages(MiddlewareMixin):
     """
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        return _preflight(request) if _API.match(request.path_info) else None
+        if not _API.match(request.path_info):
+            return None
+        values = (value for _, given in request.GET.lists() for value in given)
+        if any("\x00" in text for text in (request.path_info, *values)):
+            # PostgreSQL takes it for no text at all and fails.
+            return envelope.response(InvalidRequest("The address contains the character NUL (%00); leave it out."))
+        return _preflight(request)
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not _API.match(request.path_info):

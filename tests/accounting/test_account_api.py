@@ -510,6 +510,17 @@ class TestBrowsers:
             assert "Access-Control-Allow-Credentials" not in response.headers
         assert "Access-Control-Allow-Origin" not in Client().get("/admin/login/").headers
 
+    @pytest.mark.parametrize(
+        "path", ["/v1/generation?id=a%00b", "/v1/keys/a%00b", "/v1/stats?model=%00", "/v1/activity?api_key_hash=%00"]
+    )
+    def test_a_nul_which_no_database_takes_is_the_callers_fault(self, call, manager, path):
+        assert "NUL" in problem(call("GET", path, manager), 400)
+
+    def test_a_name_with_a_nul_is_refused(self, call, manager):
+        response = call("POST", "/v1/keys", manager, {"name": "a\x00b"})
+        assert 400 <= response.status_code < 500
+        assert "NUL" in response.json()["error"]["message"]
+
     def test_pages_and_methods_that_do_not_exist_are_told_in_the_envelope(self, call, manager):
         assert "/v1/keys/a/b" in problem(call("GET", "/v1/keys/a/b", manager), 404)
         response = call("PUT", "/v1/keys", manager, {})
