@@ -43,6 +43,7 @@ def measure() -> None:
         handler.setFormatter(logs.JsonFormatter())
         telemetry.access.addHandler(handler)
         telemetry.access.propagate = False
+        telemetry.access.setLevel(logging.INFO)
         show("metrics.observe", lambda: metrics.observe(record, ""))
         show("write_access_line", lambda: telemetry.write_access_line(record))
         show("finished, all of it", lambda: telemetry.finished(record, ""))
