@@ -30,7 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "sqlite_only(reason): of SQLite by nature; skipped with --database=postgres")
     config.stash[CHOSEN_SERVER] = None
     if config.getoption("--database") != "postgres":
         return
@@ -42,13 +41,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # Start-up may have opened the other one.
     connections["default"].close()
     del connections["default"]
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.stash[CHOSEN_SERVER]:
-        for item in items:
-            if (mark := item.get_closest_marker("sqlite_only")) is not None:
-                item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 @pytest.fixture(scope="session")
