@@ -10,6 +10,7 @@ forecast      what a split would have done to the latest requests
 playground    asking models as the staff user that is logged in
 story         one request, from plan to last byte
 adapter_test  one tiny request through one adapter
+seeding       models.yaml loaded, after its diff was looked at
 refused_keys  providers that refuse our key
 roles         groups of rights
 throttle      guessing passwords takes long

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.admin import AdminSite
 from django.urls import URLPattern, path
 
-from gateway_project.console import adapter_test, playground, split_page
+from gateway_project.console import adapter_test, playground, seeding, split_page
 
 
 def of(site: AdminSite) -> list[URLPattern]:
@@ -13,6 +13,8 @@ def of(site: AdminSite) -> list[URLPattern]:
     behind = site.admin_view
     split = "console/models/<int:pk>/split/"
     return [
+        path("console/seed/", behind(seeding.show), name="console_seeding"),
+        path("console/seed/apply/", behind(seeding.apply), name="console_seeding_apply"),
         path("console/adapters/<int:pk>/test/", behind(adapter_test.run), name="console_adapter_test"),
         path("console/playground/", behind(playground.show), name="console_playground"),
         # Asynchronous, which admin's wrapper is not: it checks the session itself.

@@ -27,7 +27,13 @@ vera.groups.add(Group.objects.get(name="viewer"))
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, fake: FakeProvider, migrated_database) -> Iterator[Gateway]:
     """A gateway that wants keys from callers, with an administrator and a viewer."""
-    models: dict[str, Any] = {"fake/ok": "ok", "fake/slow": "ok?tokens=200&delay=0.05", "fake/broken": "status?code=401"}
+    models: dict[str, Any] = {
+        "fake/ok": "ok",
+        "fake/slow": "ok?tokens=200&delay=0.05",
+        # One for each test: a provider that has refused a key once is left alone for a while.
+        "fake/broken": "status?code=401",
+        "fake/broken-too": "status?code=401",
+    }
     directory = tmp_path_factory.mktemp("playground")
     with Gateway(directory, seed(fake, models), {"REQUIRE_API_KEY": "true"}, database=migrated_database) as running:
         running.manage("shell", "-c", PEOPLE)
@@ -149,7 +155,7 @@ class TestTestingAnAdapter:
         assert gateway.row(app_title="Adapter test", model_id="fake/ok")["user_id"] == "staff:ada"
 
     def test_it_shows_the_error_as_callers_get_it(self, gateway, ada):
-        page = self.page(gateway, ada, "fake/broken")
+        page = self.page(gateway, ada, "fake/broken-too")
         assert "It does not work:" in page.text
         assert "upstream says 401" in page.text
         assert "sk-fake" not in page.text
