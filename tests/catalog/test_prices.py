@@ -79,7 +79,9 @@ def test_prices_are_published_as_they_were_written_and_as_the_sdk_reads_them():
     }
 
     assert published(Prices.parse(pricing)) == pricing
-    assert PublicPricing.model_validate(pricing).overrides[0].min_prompt_tokens == 200_000
+    overrides = PublicPricing.model_validate(pricing).overrides
+    assert overrides
+    assert overrides[0].min_prompt_tokens == 200_000
 
 
 @pytest.mark.parametrize(

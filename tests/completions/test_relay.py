@@ -74,7 +74,7 @@ def test_a_stream_ends_with_the_finish_repeated_beside_usage_and_done():
 def test_a_finish_that_is_told_twice_is_repeated_once():
     relaying = StreamRelay(IDENTITY)
     relaying.events([delta(content="Hi"), delta("stop"), delta("stop")])
-    last, _ = events(relaying.finish(Usage(prompt_uncached=1, completion_text=1), relay.Cost()))
+    last, _ = events(relaying.finish(Usage(prompt_uncached=1, completion_text=1), Cost()))
     assert [choice["index"] for choice in last["choices"]] == [0]
 
 
@@ -82,7 +82,7 @@ def test_what_is_said_apart_from_any_choice_goes_out_with_the_usage():
     relaying = StreamRelay(IDENTITY)
     assert relaying.events([Chunk([], extra={"prompt_filter_results": [{"prompt_index": 0}]})]) == b""
     relaying.events([delta(content="Hi"), delta("stop"), Chunk([], extra={"timings": {"predicted_n": 1}})])
-    last, _ = events(relaying.finish(Usage(prompt_uncached=1, completion_text=1), relay.Cost()))
+    last, _ = events(relaying.finish(Usage(prompt_uncached=1, completion_text=1), Cost()))
     assert last["prompt_filter_results"] == [{"prompt_index": 0}]
     assert last["timings"] == {"predicted_n": 1}
     assert last["usage"]["total_tokens"] == 2

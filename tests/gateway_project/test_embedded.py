@@ -103,7 +103,7 @@ def gateway_process(tmp_path):
 def test_it_answers_a_chat(worker):
     answer = ask(worker, messages=user("What is the capital of France?")).json()
     assert "Paris" in answer["choices"][0]["message"]["content"]
-    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["choices"][0]["finish_reason"] in ("stop", "length")
     assert answer["usage"]["prompt_tokens"] > 10
 
 

@@ -132,6 +132,7 @@ def test_a_body_that_is_none_is_a_command_error(content, complaint, tmp_path):
 def test_every_hosted_model_with_a_key_answers(model, options, tmp_path):
     seed.load()
     entry = loader.load(environment.lookup).find(model)
+    assert entry is not None
     usable = [adapter for adapter in entry.adapters if adapter.unconfigured is None and not adapter.provider.is_local]
     if not usable:
         pytest.skip(f"no hosted provider of {model} is configured")

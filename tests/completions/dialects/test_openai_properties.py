@@ -94,7 +94,8 @@ class Spoken:
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[Spoken, list[dict[str, Any]]]:
     """An answer and the deltas in which it is told, in one of the spellings that are in use."""
-    spoken, deltas = Spoken(finish="stop"), []
+    spoken = Spoken(finish="stop")
+    deltas: list[dict[str, Any]] = []
     thinks_in = draw(st.sampled_from(["reasoning", "reasoning_content"]))
     for piece in draw(st.lists(words, max_size=3)):
         spoken.reasoning += piece
@@ -107,8 +108,8 @@ def answers(draw: st.DrawFn) -> tuple[Spoken, list[dict[str, Any]]]:
         identifier = f"call_{number}"
         spoken.calls.append({"id": identifier, "name": name, "arguments": args})
         cut = draw(st.integers(0, len(args)))
-        first = {"id": identifier, "type": "function", "function": {"name": name, "arguments": args[:cut]}}
-        later = {"function": {"arguments": args[cut:]}} | ({"id": identifier} if repeats_id else {})
+        first: dict[str, Any] = {"id": identifier, "type": "function", "function": {"name": name, "arguments": args[:cut]}}
+        later: dict[str, Any] = {"function": {"arguments": args[cut:]}} | ({"id": identifier} if repeats_id else {})
         for fragment in (first, later):
             deltas.append({"tool_calls": [fragment | ({"index": number} if has_index else {})]})
     if spoken.calls:
@@ -117,7 +118,9 @@ def answers(draw: st.DrawFn) -> tuple[Spoken, list[dict[str, Any]]]:
 
 
 def wire(deltas: list[dict[str, Any]], native: str, usage: dict[str, Any], newline: bytes, *, has_done: bool) -> bytes:
-    told = [{"id": "c-1", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    told: list[dict[str, Any]] = [
+        {"id": "c-1", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+    ]
     told.append({"id": "c-1", "choices": [{"index": 0, "delta": {}, "finish_reason": native}]})
     told.append({"id": "c-1", "choices": [], "usage": usage})
     lines = [b"data: " + orjson.dumps(event) for event in told] + ([b"data: [DONE]"] if has_done else [])

@@ -20,14 +20,14 @@ from openai.types.chat.completion_create_params import (
 from pydantic import TypeAdapter
 
 from accounting.usage import Usage
-from catalog.entries import Prices
+from catalog.entries import DialectName, Prices
 from completions import relay, sse
 from completions.dialects import DIALECTS
 from completions.relay import Identity, StreamRelay
 from gateway_project.errors import ProviderError
 from tests.completions.dialects.test_contract import Case, _cases
 
-OPENAI = DIALECTS["openai"]
+OPENAI = DIALECTS[DialectName.OPENAI]
 IDENTITY = Identity(id="gen-1-x", created=1, model="acme/falcon", provider="Acme")
 NON_STREAMING = TypeAdapter(CompletionCreateParamsNonStreaming)
 STREAMING = TypeAdapter(CompletionCreateParamsStreaming)
