@@ -165,6 +165,8 @@ class AdapterEntry:
     unconfigured: str | None
     timeline: Timeline = ()
     limits: Limits = NO_LIMITS
+    reasons_by_default: bool | None = None
+    """What the model's card says of requests that say nothing (`reasoning.default_enabled`); None where it says nothing."""
 
     @property
     def is_priced(self) -> bool:

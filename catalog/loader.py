@@ -191,6 +191,7 @@ def _adapter_entry(
         unconfigured=provider.unconfigured or priced.unreadable,
         timeline=priced.timeline,
         limits=row.limits,
+        reasons_by_default=(model.reasoning or {}).get("default_enabled"),
     )
     return entry if entry.is_priced or entry.unconfigured else _unpriced(entry)
 

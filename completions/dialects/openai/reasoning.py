@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from catalog.entries import Quirks, ReasoningEcho, ReasoningInput
+from catalog.entries import AdapterEntry, Quirks, ReasoningEcho, ReasoningInput
 from completions.dialects.base import JSON
 from completions.reasoning import EFFORTS, budget_tokens
 
@@ -22,6 +22,17 @@ _DEFAULT_ANSWER_TOKENS = 32_000
 _FORGOTTEN = " "
 """Stands for reasoning that a provider insists on and nobody remembers. Not empty, because Moonshot takes "" for missing
 (github.com/theopenco/llmgateway/pull/2093, April 2026); DeepSeek takes any text."""
+
+
+_SWITCHED = frozenset({ReasoningInput.THINKING, ReasoningInput.CHAT_TEMPLATE})
+"""Ways of asking that are a switch, and whose providers may have it on where nothing is said: DeepSeek serves one model under the
+names of two and thinks unless told not to (api-docs.deepseek.com/guides/thinking_mode, read November 2026)."""
+
+
+def with_default(chat: Mapping[str, Any], adapter: AdapterEntry) -> Mapping[str, Any]:
+    """`chat`, told not to reason where it says nothing and the model's card promises that it then does not."""
+    promised = adapter.reasons_by_default is False and adapter.provider.quirks.reasoning_input in _SWITCHED
+    return {**chat, "reasoning": {"enabled": False}} if promised and "reasoning" not in chat else chat
 
 
 def ask(body: JSON, chat: Mapping[str, Any], quirks: Quirks) -> None:

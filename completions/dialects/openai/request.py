@@ -42,7 +42,7 @@ _NOT_OPTIONAL = frozenset(
 def build(chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> JSON:
     """The request body as a dict ready for JSON. Raises `InvalidRequest` naming what this provider cannot be told."""
     quirks = adapter.provider.quirks
-    body = _as_openrouter(chat) if quirks.speaks_openrouter else _as_others(chat, quirks)
+    body = _as_openrouter(chat) if quirks.speaks_openrouter else _as_others(reasoning.with_default(chat, adapter), quirks)
     body["model"] = adapter.upstream_model
     body["stream"] = stream
     if stream and quirks.accepts_stream_options:
