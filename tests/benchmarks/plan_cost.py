@@ -11,7 +11,6 @@ import time
 import timeit
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 
 from catalog.entries import Prices
 from routingapp import plan
@@ -27,7 +26,7 @@ SLUGS = ("a_local", "b", "c", "d", "e")
 
 
 def world() -> World:
-    prices = [Prices.parse({"prompt": Decimal(n) / 10**6, "completion": Decimal(3 * n) / 10**6}) for n in range(1, 6)]
+    prices = [Prices.parse({"prompt": f"0.00000{n}", "completion": f"0.0000{3 * n:02}"}) for n in range(1, 6)]
     served = serve(*SLUGS, **{slug: {"prices": price} for slug, price in zip(SLUGS, prices, strict=True)})
     served.weights = {1: 5, 2: 3, 3: 1, 4: 0.5, 5: 0.5}
     for adapter_id in served.weights:
