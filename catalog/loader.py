@@ -78,13 +78,15 @@ def provider_entry(row: Provider, lookup: Lookup) -> ProviderEntry:
             unconfigured = f"the base URL {row.base_url} does not give an address that starts with http:// or https://"
     except Unconfigured as reason:
         unconfigured = str(reason)
+    if row.dialect not in set(DialectName):
+        unconfigured = f"there is no dialect {row.dialect!r}; known: {', '.join(DialectName)}"
     references = [reference for reference in (row.api_key, *row.api_keys) if reference]
     keys, missing = _usable_keys(references, lookup)
     return ProviderEntry(
         id=row.pk,
         slug=row.slug,
         name=row.name,
-        dialect=DialectName(row.dialect),
+        dialect=DialectName(row.dialect) if row.dialect in set(DialectName) else DialectName.OPENAI,
         base_url=base_url,
         api_keys=keys,
         is_local=row.is_local,

@@ -199,3 +199,13 @@ def test_the_number_of_queries_does_not_grow(django_assert_num_queries):
 
     with django_assert_num_queries(5):
         assert len(load().models) == 3
+
+
+def test_a_provider_of_a_dialect_that_is_gone_is_unconfigured_and_takes_nobody_with_it():
+    factories.adapter(factories.language_model(public_id="acme/old"), factories.provider(dialect="telex"))
+    factories.adapter(factories.language_model(public_id="acme/new"))
+    old, new = (loader.load(lambda name: None).find(name) for name in ("acme/old", "acme/new"))
+    assert old is not None
+    assert new is not None
+    assert old.adapters[0].unconfigured == "there is no dialect 'telex'; known: openai, gemini, anthropic"
+    assert new.adapters[0].unconfigured is None
