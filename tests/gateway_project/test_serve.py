@@ -105,7 +105,7 @@ def test_the_printed_command_is_answered_by_the_embedded_worker(first):
     (line,) = re.findall(r"^curl .*$", first.output, re.M)
     command = shlex.split(line)
     answer = requests.post(
-        command[1], data=command[command.index("-d") + 1], headers={"Content-Type": "application/json"}, timeout=120
+        command[1], data=command[command.index("-d") + 1], headers={"Content-Type": "application/json"}, timeout=30
     )
     assert answer.status_code == 200, answer.text
     assert "Paris" in answer.json()["choices"][0]["message"]["content"]

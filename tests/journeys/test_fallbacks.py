@@ -212,7 +212,8 @@ def test_a_provider_that_asked_to_be_left_alone_is_left_alone(ask, fake):
 def test_a_provider_that_keeps_failing_is_not_asked_any_more(ask, fake):
     for _ in range(12):
         assert ask.chat("breaker/500").status_code == 200
-    assert 3 <= scenarios(fake, ask).count("status") <= 16
+    # Five faults in a row open the breaker; each may have been tried twice.
+    assert 3 <= scenarios(fake, ask).count("status") <= 10
 
 
 def test_a_caller_who_keeps_failing_closes_no_provider(ask, fake):
