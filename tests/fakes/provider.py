@@ -110,6 +110,10 @@ class FakeProvider:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             return  # a client that goes away between two requests is no event
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            # Ended, not cancelled: asyncio's stream protocol reports a cancelled handler as an error.
         finally:
             with contextlib.suppress(ConnectionError):
                 writer.close()
