@@ -1,0 +1,20 @@
+"""Rows of accounting: who may call (`keys`), what happened (`requests`), and what it comes to by hour and for ever (`sums`).
+
+Every row but `ApiKey` is written by `accounting.ledger` and the commands that correct or prune what it wrote.
+"""
+
+from accounting.models.keys import ApiKey
+from accounting.models.requests import PriceCorrection, RequestLog, RequestLogQuerySet
+from accounting.models.sums import HourlyBucket, HourlyError, HourlySpread, HourlyUsage, UsageTotal
+
+__all__ = [
+    "ApiKey",
+    "HourlyBucket",
+    "HourlyError",
+    "HourlySpread",
+    "HourlyUsage",
+    "PriceCorrection",
+    "RequestLog",
+    "RequestLogQuerySet",
+    "UsageTotal",
+]
