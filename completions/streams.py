@@ -67,7 +67,7 @@ async def first_content(opened: OpenStream, endpoint: Endpoint, deadline: float)
             return
         if decoder.failure is not None:
             raise decoder.failure
-        if not data:
+        if not data or decoder.is_done:
             if decoder.is_finished and _is_answer(opened):
                 return
             raise ProviderUnavailable("Provider ended the stream without an answer", upstream_status=answer.status)

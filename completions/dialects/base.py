@@ -60,9 +60,9 @@ class Chunk:
 class StreamDecoder(abc.ABC):
     """Turns the bytes of one streamed answer into chunks, whatever the sizes they arrive in.
 
-    `is_finished` becomes true once a finish reason or the dialect's end mark has been seen; a stream that ends before is
-    broken. `is_done` becomes true at the end mark: nothing more will come. `malformed` counts events that were skipped
-    because they could not be read.
+    `is_finished` becomes true once the answer is known to be whole, by its finish reason or what else the dialect takes for
+    one; a stream that ends before is broken. `is_done` becomes true at the end mark: nothing more will come. `malformed`
+    counts events that were skipped because they could not be read.
     """
 
     is_finished: bool = False

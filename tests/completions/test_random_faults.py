@@ -59,6 +59,8 @@ class Fault(enum.Enum):
     LATE_FRAME = "sends an error after the end"
     MALFORMED = "sends an event that is no JSON in the middle"
     NO_DONE = "sends no [DONE] and leaves the connection open"
+    DONE_EARLY = "sends [DONE] in the middle"
+    NO_FINISH = "sends no finish, but counts the tokens"
     NO_USAGE = "sends no usage"
     WHOLE = "sends a whole answer instead of a stream"
     ONE_PIECE = "sends everything in one piece"
@@ -167,6 +169,8 @@ def streamed(turn: Turn) -> Script:
         Fault.LATE_FRAME: [*events, finish, event([], **ERROR)],
         Fault.MALFORMED: [*begun, b'data: {"id": "chatcm\n\n', *events[turn.after :], *end],
         Fault.NO_DONE: [*events, *end[:2], 1e9],
+        Fault.DONE_EARLY: [*begun, b"data: [DONE]\n\n", 1e9],
+        Fault.NO_FINISH: [*events, *end[1:]],
         Fault.NO_USAGE: [*events, finish, b"data: [DONE]\n\n"],
     }
     pieces = middle.get(turn.fault, [*events, *end])
@@ -186,7 +190,7 @@ def script(turn: Turn, *, stream: bool) -> Script:
     answer = whole(turn)
     (body,) = answer.body
     assert isinstance(body, bytes)
-    if turn.fault in (Fault.CUT, Fault.END, Fault.STALL, Fault.FRAME):
+    if turn.fault in (Fault.CUT, Fault.END, Fault.STALL, Fault.FRAME, Fault.DONE_EARLY):
         ends: dict[Fault, tuple[Piece, ...]] = {Fault.CUT: (httpx.ReadError("reset"),), Fault.STALL: (1e9,)}
         return Script(headers=JSON, body=(body[: len(body) // 2], *ends.get(turn.fault, ())))
     return answer

@@ -92,6 +92,21 @@ def test_an_error_after_the_finish_changes_nothing(loop):
     assert outcome.asked == [1]
 
 
+def test_the_end_mark_in_the_middle_of_an_answer_is_no_end(loop):
+    cut = Script(body=(event({"content": "one "}), b"data: [DONE]\n\n"))
+    outcome = stage(loop, cut, says("something", " else")).ask()
+    assert outcome.error is not None
+    assert (outcome.error["code"], outcome.error["metadata"]["error_type"]) == (502, "provider_unavailable")
+    assert (outcome.said, outcome.finishes) == ({"content": "one "}, ["error"])
+    assert [attempt.error_type for attempt in outcome.record.attempts] == ["provider_unavailable"] * 3
+
+
+def test_an_end_mark_without_an_answer_is_left_at_once_though_the_connection_stays_open(loop):
+    outcome = stage(loop, Script(body=(b"data: [DONE]\n\n", 1e9)), says("two")).ask()
+    assert outcome.said == {"content": "two"}
+    assert outcome.took_s < FIRST_BYTE_S / 2
+
+
 def test_a_provider_that_flaps_for_a_minute_costs_no_caller_an_answer(loop):
     """Down for three seconds, up for four: everybody is answered, and while it is down it is soon not asked any more."""
 

@@ -148,6 +148,14 @@ async def truncated(reply: Reply) -> None:
     await reply.end()
 
 
+@scenario("done-early")
+async def done_early(reply: Reply) -> None:
+    """Says [DONE] after some tokens, with no finish_reason and no usage, as a proxy does whose upstream broke off."""
+    await begin_and_send(reply)
+    await reply.event("[DONE]")
+    await reply.end()
+
+
 @scenario("malformed")
 async def malformed(reply: Reply) -> None:
     """One event in the middle is not JSON; the stream goes on."""

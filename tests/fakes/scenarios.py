@@ -257,3 +257,10 @@ async def no_usage(reply: Reply) -> None:
 async def no_done(reply: Reply) -> None:
     """A complete stream without [DONE]."""
     await send_stream(reply, text_chunks(reply.call) + last_chunks(reply.call), done=False)
+
+
+@scenario("no-finish")
+async def no_finish(reply: Reply) -> None:
+    """A complete stream without finish_reason: its tokens are counted, and [DONE] follows."""
+    *_, usage = last_chunks(reply.call)
+    await send_stream(reply, [*text_chunks(reply.call), usage])

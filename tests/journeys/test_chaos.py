@@ -50,11 +50,13 @@ FAULTS = {
     "bytewise": Fault("bytewise?tokens=4", (1, 0), (2, 1)),
     "malformed-event": Fault("malformed?tokens=4", (1, 0), (2, 1)),
     "no-done": Fault("no-done?tokens=4", (1, 0), (2, 1)),
+    "no-finish": Fault("no-finish?tokens=4", (1, 0), (2, 1)),
     "no-usage": Fault("no-usage?tokens=4", (1, 0), (1, 0), None),
     "cut-resumed": Fault("cut?tokens=4&after=2", (1, 1), (2, 1)),
+    "done-too-early-resumed": Fault("done-early?tokens=4&after=2", (1, 1), (2, 1)),
     "stall-resumed": Fault(impatient("stall?tokens=4&after=2"), (1, 1), (1, 1), "timeout"),
 }
-STREAMS_ONLY = {"bytewise", "malformed-event", "no-done"}
+STREAMS_ONLY = {"bytewise", "malformed-event", "no-done", "no-finish", "done-too-early-resumed"}
 """Faults that only a stream has."""
 
 
@@ -108,6 +110,7 @@ def test_a_stream_survives(ask, fake, name):
     stream = ask.stream(model)
     assert stream.is_done
     assert stream.text == ("small" if name == "gzip" else FOUR)
+    assert stream.chunks[-1]["choices"][0]["finish_reason"] == "stop"
     for chunk in stream.chunks:
         rules.is_chunk(chunk)
         assert "error" not in chunk

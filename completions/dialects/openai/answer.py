@@ -33,7 +33,13 @@ def decode(body: bytes) -> Completion:
 
 
 class OpenAIDecoder(EventStreamDecoder):
-    """Chunks of one stream. Finished at `[DONE]` or, since some servers never send it, once every choice seen has finished.
+    """Chunks of one stream. Finished once every choice seen has finished; some servers never send `[DONE]`.
+
+    `[DONE]` alone finishes nothing: some servers leave the finish of a whole answer out
+    (github.com/waybarrios/vllm-mlx/issues/628), but proxies also write it after an upstream that broke off
+    (github.com/MAXeaglet/commandcode-proxy/issues/38). What tells these apart is the count of the whole answer, in a chunk
+    without choices: an interrupted stream has none (OpenAI's reference of `stream_options`; vLLM sends it once generation
+    has ended). All read November 2026.
 
     Groq puts a stream's usage into `x_groq` (groq 1.7.0, November 2026), Moonshot its into the last piece of the choice.
     """
@@ -41,11 +47,11 @@ class OpenAIDecoder(EventStreamDecoder):
     def __init__(self) -> None:
         super().__init__()
         self._readers: dict[int, ChoiceReader] = {}
+        self._is_counted = False
 
     def on_event(self, name: bytes, data: bytes) -> Chunk | None:
         if data == b"[DONE]":
-            self.is_finished = self.is_done = True
-            return None
+            return self._end()
         event = self.parse(data)
         if event is None:
             return None
@@ -63,7 +69,21 @@ class OpenAIDecoder(EventStreamDecoder):
         if reported is None and "x_groq" in extra:
             reported = extra["x_groq"].get("usage")
         usage = counts.usage(reported) if reported else None
+        if usage is not None and not choices:
+            self._is_counted = True
         return Chunk(choices, usage, upstream_id, extra) if choices or usage or extra else None
+
+    def _end(self) -> Chunk | None:
+        """What `[DONE]` means: the finish that was left out of an answer whose end has been counted, else nothing."""
+        self.is_done = True
+        if self.is_finished or not self._is_counted:
+            return None
+        self.is_finished = True
+        left_open = [reader for reader in self._readers.values() if not reader.is_finished]
+        choices = [
+            {**reader.read({"finish_reason": "stop"}, "delta"), "native_finish_reason": None} for reader in left_open
+        ]
+        return Chunk(choices) if choices else None
 
     def _reader(self, choice: JSON, place: int, upstream_id: str | None) -> ChoiceReader:
         index = _index(choice, place)
