@@ -17,7 +17,7 @@ from gateway_project.errors import InvalidRequest, MethodNotAllowed, NotFound
 
 View = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
-EXPOSED = "X-Generation-Id, X-Request-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+EXPOSED = "X-Generation-Id, X-Request-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, WWW-Authenticate"
 PREFLIGHT_S = "86400"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 GENERATION_ID = re.compile(r"gen-(\d{10})-[A-Za-z0-9]{20}")
@@ -21,6 +22,26 @@ USAGE_PARTS = {
     },
     "completion_tokens_details": {"reasoning_tokens", "image_tokens", "audio_tokens"},
 }
+
+ALWAYS_READABLE = {
+    "cache-control",
+    "content-language",
+    "content-length",
+    "content-type",
+    "expires",
+    "last-modified",
+    "pragma",
+}
+"""The response headers that browsers show to any script (CORS-safelisted, fetch.spec.whatwg.org)."""
+NO_SCRIPTS_BUSINESS = {"connection", "date", "server", "transfer-encoding", "vary", "x-accel-buffering"}
+
+
+def is_readable_by_browsers(headers: Mapping[str, str]) -> None:
+    """A script of another site may read the answer, and each of its headers that says something to clients."""
+    assert headers["access-control-allow-origin"] == "*"
+    exposed = {name.strip().lower() for name in headers["access-control-expose-headers"].split(",")}
+    told = {name.lower() for name in headers if not name.lower().startswith("access-control-")}
+    assert told - ALWAYS_READABLE - NO_SCRIPTS_BUSINESS <= exposed
 
 
 def is_generation_id(value: str) -> None:

@@ -92,6 +92,7 @@ def limited(response: httpx.Response) -> dict[str, Any]:
     assert int(headers["x-ratelimit-remaining"]) >= 0
     assert 0 <= int(headers["x-ratelimit-reset"]) / 1000 - time.time() <= 86_400
     assert error["metadata"]["headers"]["X-RateLimit-Reset"] == headers["x-ratelimit-reset"]
+    rules.is_readable_by_browsers(headers)
     return error
 
 

@@ -151,11 +151,22 @@ def test_a_browser_may_ask(gateway, path):
     assert allowed == "*" or set(wanted.split(",")) <= {name.strip() for name in allowed.split(",")}
 
 
-@pytest.mark.parametrize("model", ["fake/ok", "fake/unknown", "browser/only-500"])
-def test_answers_and_errors_alike_can_be_read_by_a_browser(ask, model):
-    response = ask.chat(model, headers={"Origin": "https://app.example"})
-    assert response.headers["access-control-allow-origin"] == "*"
-    assert "x-generation-id" in response.headers["access-control-expose-headers"].lower()
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["fake/ok", "fake/unknown", "browser/only-500", "browser/only-429"])
+def test_answers_and_errors_alike_can_be_read_by_a_browser(ask, model, stream):
+    response = ask.chat(model, stream=stream, headers={"Origin": "https://app.example"})
+    rules.is_readable_by_browsers(response.headers)
+    assert {"x-request-id", "x-generation-id"} <= response.headers.keys()
+    assert ("retry-after" in response.headers) == (model == "browser/only-429")
+
+
+def test_a_refused_key_and_too_large_a_body_can_be_read_by_a_browser(ask_strictly, strict_gateway, marker):
+    response = Asker(strict_gateway, marker).chat("fake/ok")
+    assert "www-authenticate" in response.headers
+    rules.is_readable_by_browsers(response.headers)
+    large = ask_strictly.chat("fake/ok", messages=[{"role": "user", "content": "x" * 200_000}])
+    assert large.status_code == 413
+    rules.is_readable_by_browsers(large.headers)
 
 
 def test_a_key_is_needed_where_keys_are_required(strict_gateway, fake, marker):
