@@ -17,7 +17,12 @@ from gateway_project.errors import InvalidRequest, MethodNotAllowed, NotFound
 
 View = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
-EXPOSED = "X-Generation-Id, X-Request-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, WWW-Authenticate"
+EXPOSED = ", ".join(
+    (
+        "X-Generation-Id", "X-Request-Id", "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
+        "WWW-Authenticate",
+    )
+)  # fmt: skip
 PREFLIGHT_S = "86400"
 
 
