@@ -6,6 +6,10 @@ gets here is up to `routingapp.health`.
     closed     calls go through; opens after several faults in a row, or too high a share of faults in the window
     open       no calls, until the pause is over; a provider that says `Retry-After` sets the pause itself
     half open  one call is let through as a probe; its success closes, its fault opens again for twice as long
+
+What another process has seen is hearsay: it pauses too, but not for longer than a first pause of one's own, after which a probe
+decides; and whoever has just been answered opens at the first fault instead. So a process that has lost its own way to a provider
+cannot take the provider from all others.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ class BreakerRules:
     max_pause_s: float = 120
     max_retry_after_s: float = 600
     probe_timeout_s: float = 60
+    contradicts_s: float = 2
+    """An answer this recent is believed more than what another process says."""
 
 
 DEFAULT_RULES = BreakerRules()
@@ -42,7 +48,16 @@ _BUCKETS = 6
 class Breaker:
     """Mutable, and of one process: owned by `routingapp.health.Health`, never shared between threads."""
 
-    __slots__ = ("_buckets", "_pause_s", "_paused_until", "_probing_since", "_rules", "faults_in_a_row")
+    __slots__ = (
+        "_buckets",
+        "_is_hearsay",
+        "_pause_s",
+        "_paused_until",
+        "_probing_since",
+        "_rules",
+        "_suspected_until",
+        "faults_in_a_row",
+    )
 
     def __init__(self, rules: BreakerRules = DEFAULT_RULES) -> None:
         self._rules = rules
@@ -50,6 +65,8 @@ class Breaker:
         self._pause_s = rules.pause_s
         self._paused_until: float | None = None
         self._probing_since: float | None = None
+        self._is_hearsay = False
+        self._suspected_until = 0.0
         self.faults_in_a_row = 0
 
     def is_open(self, now: float) -> bool:
@@ -69,7 +86,11 @@ class Breaker:
             return 0.0
         if now >= self._paused_until and self._probing_since is not None and self._is_probing(now):
             return self._probing_since + self._rules.probe_timeout_s - now
-        return max(0.0, self._paused_until - now)
+        return self.pause_left_s(now)
+
+    def pause_left_s(self, now: float) -> float:
+        """Seconds of the present pause, whether or not a probe follows; 0 where there is none."""
+        return max(0.0, self._paused_until - now) if self._paused_until is not None else 0.0
 
     def started(self, now: float) -> None:
         """A call begins. In the half-open state it becomes the probe."""
@@ -97,6 +118,21 @@ class Breaker:
                 self._pause_s = min(self._pause_s * 2, self._rules.max_pause_s)
             self._pause(now, self._pause_s)
 
+    def hear_pause(self, now: float, seconds: float, *, is_asked: bool, last_success_at: float | None) -> None:
+        """Another process has paused the adapter for `seconds`. `is_asked`: because the provider said so, which is true for all."""
+        if is_asked:
+            self._hear(now, min(seconds, self._rules.max_retry_after_s))
+        elif last_success_at is not None and now - last_success_at < self._rules.contradicts_s:
+            self._suspected_until = now + seconds
+        else:
+            self._hear(now, min(seconds, self._rules.pause_s))
+
+    def hear_answer(self, now: float) -> None:
+        """Another process was answered after its pause. It ends what is hearsay, and no pause that has reasons of its own."""
+        self._suspected_until = 0.0
+        if self._paused_until is not None and self._is_hearsay:
+            self._close()
+
     def released(self) -> None:
         """A call ended without a verdict. If it was the probe, the next call becomes it."""
         self._probing_since = None
@@ -107,9 +143,16 @@ class Breaker:
     def _pause(self, now: float, seconds: float) -> None:
         self._paused_until = max(self._paused_until or 0.0, now + seconds)
         self._probing_since = None
+        self._is_hearsay = False
+
+    def _hear(self, now: float, seconds: float) -> None:
+        is_own = self._paused_until is not None and not self._is_hearsay
+        self._pause(now, seconds)
+        self._is_hearsay = not is_own
 
     def _close(self) -> None:
         self._paused_until = self._probing_since = None
+        self._is_hearsay, self._suspected_until = False, 0.0
         self._pause_s = self._rules.pause_s
         self._buckets.clear()
 
@@ -124,7 +167,7 @@ class Breaker:
         self._buckets[-1][2] += is_fault
 
     def _is_too_much(self, now: float) -> bool:
-        if self.faults_in_a_row >= self._rules.faults_in_a_row:
+        if self.faults_in_a_row >= self._rules.faults_in_a_row or now < self._suspected_until:
             return True
         oldest = self._slice(now) - _BUCKETS + 1
         recent = [bucket for bucket in self._buckets if bucket[0] >= oldest]

@@ -5,12 +5,14 @@ Pure; the time is an argument, in seconds of one monotonic clock. Every `started
 
 Adapters are tried by several calls at once, so ask `is_open` again right before `started`, with no `await` in between:
 that is what keeps a half-open adapter to a single probe.
+
+Breakers that open and close may be told to other processes and heard from them (`routingapp.breaker` says what is believed).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from gateway_project.errors import ProviderError
@@ -19,6 +21,25 @@ from routingapp.measured import MAX_OUTCOMES, NOTHING, Measured, Outcome, measur
 
 _FRESH_S = 1.0
 """Percentiles are sorted anew at most this often."""
+_WORTH_TELLING_S = 1.0
+"""By how much a pause must have grown: of a burst of 429s each asks for a little more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """An adapter was paused for `pause_s` seconds; `is_asked`: because its provider asked for that. `error`: its last one."""
+
+    adapter_id: int
+    pause_s: float
+    is_asked: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """An adapter was paused, and has just answered."""
+
+    adapter_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +103,17 @@ class _Adapter:
 
 
 class Health:
-    """The health of all adapters and engines. One per process; not for several threads."""
+    """The health of all adapters and engines. One per process; not for several threads.
+
+    `tell` is called with what other processes may want to know.
+    """
 
     def __init__(self, rules: BreakerRules = DEFAULT_RULES) -> None:
         self._rules = rules
         self._adapters: dict[int, _Adapter] = {}
         self._engines: dict[int, EngineView] = {}
         self._tripped: set[int] = set()
+        self.tell: Callable[[Paused | Answering], None] | None = None
 
     def started(self, adapter_id: int, now: float) -> None:
         adapter = self._of(adapter_id)
@@ -100,7 +125,7 @@ class Health:
         adapter = self._of(adapter_id)
         if adapter.breaker.state(now) is BreakerState.HALF_OPEN:
             adapter.breaker.succeeded(now)
-            self._tripped.discard(adapter_id)
+            self._recovered(adapter_id)
 
     def succeeded(
         self,
@@ -117,8 +142,8 @@ class Health:
         adapter = self._of(adapter_id)
         adapter.ended()
         adapter.breaker.succeeded(now)
-        if adapter.breaker.state(now) is BreakerState.CLOSED:
-            self._tripped.discard(adapter_id)
+        if adapter_id in self._tripped and adapter.breaker.state(now) is BreakerState.CLOSED:
+            self._recovered(adapter_id)
         adapter.last_success_at = now
         seconds = (latency_s or 0.0) - (ttft_s or 0.0)
         speed = tokens / seconds if tokens and seconds > 0 else None
@@ -134,15 +159,39 @@ class Health:
             return
         adapter.last_fault_at = now
         adapter.outcomes.append(Outcome(now, True))
-        adapter.breaker.faulted(now, error.retry_after_s if error.status == 429 else None)
-        if adapter.breaker.state(now) is not BreakerState.CLOSED:
-            self._tripped.add(adapter_id)
+        asked_s = error.retry_after_s if error.status == 429 else None
+        paused_s = adapter.breaker.pause_left_s(now)
+        adapter.breaker.faulted(now, asked_s)
+        if adapter.breaker.state(now) is BreakerState.CLOSED:
+            return
+        self._tripped.add(adapter_id)
+        pause_s = adapter.breaker.pause_left_s(now)
+        if self.tell is not None and pause_s > paused_s + _WORTH_TELLING_S:
+            self.tell(Paused(adapter_id, pause_s, asked_s is not None, adapter.last_error))
 
     def released(self, adapter_id: int) -> None:
         """The caller left before the call had a result."""
         adapter = self._of(adapter_id)
         adapter.ended()
         adapter.breaker.released()
+
+    def hear(self, told: Paused | Answering, now: float) -> None:
+        """Another process has seen an adapter pause, or answer again."""
+        adapter = self._of(told.adapter_id)
+        if isinstance(told, Answering):
+            adapter.breaker.hear_answer(now)
+            if adapter.breaker.state(now) is BreakerState.CLOSED:
+                self._tripped.discard(told.adapter_id)
+            return
+        adapter.breaker.hear_pause(now, told.pause_s, is_asked=told.is_asked, last_success_at=adapter.last_success_at)
+        if adapter.breaker.state(now) is not BreakerState.CLOSED:
+            self._tripped.add(told.adapter_id)
+            adapter.last_error = f"{told.error} (seen by another process)"
+
+    def _recovered(self, adapter_id: int) -> None:
+        self._tripped.discard(adapter_id)
+        if self.tell is not None:
+            self.tell(Answering(adapter_id))
 
     def has_tripped(self) -> bool:
         """Whether any breaker is other than closed: the planner's short cut on good days."""

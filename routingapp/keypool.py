@@ -1,13 +1,14 @@
 """Which of a provider's keys to send next, and which of them to leave alone for now.
 
 Pure; in memory of one process; times in seconds of one clock. Keys are known by their references (`${ACME_API_KEY}`), never by
-their values, so whatever is said or logged here holds no secret.
+their values, so whatever is said or logged here holds no secret. What befalls a key may be told to other processes and heard from
+them; the deciding is this process's own.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from catalog.entries import ProviderEntry
@@ -17,6 +18,8 @@ COOL_DOWN_S = 30.0
 MAX_COOL_DOWN_S = 600.0
 RETIRED_S = 600.0
 """A refused key is tried again after this: an account that has been topped up comes back without anybody's help."""
+BELIEVED_S = 60.0
+"""A refusal that only another process has met is believed for this long: what was refused may have been its address."""
 
 
 class Fault(enum.Enum):
@@ -24,6 +27,17 @@ class Fault(enum.Enum):
 
     RATE_LIMITED = "rate limited"
     REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOut:
+    """A provider holds `fault` against a key, which rests for `rest_s` seconds. `revision` is that of the teller's snapshot."""
+
+    provider_id: int
+    reference: str
+    fault: Fault
+    rest_s: float
+    revision: int
 
 
 @dataclass(slots=True)
@@ -37,9 +51,10 @@ class _Key:
 
 
 class KeyPools:
-    """The keys of all providers. Not for several threads."""
+    """The keys of all providers. Not for several threads. `tell` is called with what other processes may want to know."""
 
     def __init__(self) -> None:
+        self.tell: Callable[[KeyOut], None] | None = None
         self._keys: dict[tuple[int, str], _Key] = {}
         self._troubled: set[int] = set()
 
@@ -87,7 +102,18 @@ class KeyPools:
         rest_s = RETIRED_S if fault is Fault.REFUSED else min(retry_after_s or COOL_DOWN_S, MAX_COOL_DOWN_S)
         key.out_until, key.fault, key.revision = now + rest_s, fault, revision
         self._troubled.add(provider.id)
+        if self.tell is not None:
+            self.tell(KeyOut(provider.id, references[position], fault, rest_s, revision))
         return self.why_none(provider, now, revision) is None
+
+    def hear(self, told: KeyOut, now: float, revision: int) -> None:
+        """Another process has met what `told` says. No rest is made shorter by it. `revision` is the present snapshot's."""
+        until = now + min(told.rest_s, BELIEVED_S if told.fault is Fault.REFUSED else MAX_COOL_DOWN_S)
+        key = self._key(told.provider_id, told.reference)
+        if _is_out(key, now, revision) and key.out_until >= until:
+            return
+        key.out_until, key.fault, key.revision = until, told.fault, told.revision
+        self._troubled.add(told.provider_id)
 
     def has_trouble(self) -> bool:
         """Whether any key is, or was lately, out: the planner's short cut on good days."""

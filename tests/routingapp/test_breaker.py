@@ -142,3 +142,59 @@ def test_a_shorter_retry_after_does_not_cut_a_pause(breaker: Breaker):
     opened(breaker).faulted(NOW, retry_after_s=1)
 
     assert breaker.retry_in_s(NOW) == 10
+
+
+# --- what other processes say -----------------------------------------------------------------------------------------
+
+
+def test_a_pause_of_another_process_is_believed_for_one_first_pause(breaker: Breaker):
+    breaker.hear_pause(NOW, 30, is_asked=False, last_success_at=None)
+
+    assert breaker.state(NOW + 9.9) is BreakerState.OPEN
+    assert breaker.state(NOW + 10) is BreakerState.HALF_OPEN
+
+
+def test_a_pause_that_the_provider_asked_another_process_for_is_kept_in_full(breaker: Breaker):
+    breaker.hear_pause(NOW, 42, is_asked=True, last_success_at=NOW)
+
+    assert breaker.is_open(NOW + 41.9)
+    assert not breaker.is_open(NOW + 42)
+
+
+def test_who_has_just_been_answered_opens_at_the_first_fault_instead(breaker: Breaker):
+    breaker.hear_pause(NOW, 30, is_asked=False, last_success_at=NOW - 1)
+    assert not breaker.is_open(NOW)
+
+    breaker.succeeded(NOW + 1)
+    breaker.faulted(NOW + 2)
+    assert breaker.retry_in_s(NOW + 2) == 10
+
+
+def test_a_suspicion_ends_with_the_pause_it_came_from(breaker: Breaker):
+    breaker.hear_pause(NOW, 5, is_asked=False, last_success_at=NOW - 1)
+    breaker.faulted(NOW + 6)
+
+    assert not breaker.is_open(NOW + 6)
+
+
+def test_another_processs_answer_ends_what_is_hearsay(breaker: Breaker):
+    breaker.hear_pause(NOW, 10, is_asked=False, last_success_at=None)
+    breaker.hear_answer(NOW + 1)
+
+    assert breaker.state(NOW + 1) is BreakerState.CLOSED
+
+
+def test_another_processs_answer_does_not_end_a_pause_with_reasons_of_its_own(breaker: Breaker):
+    opened(breaker)
+    breaker.hear_pause(NOW, 10, is_asked=False, last_success_at=None)
+    breaker.hear_answer(NOW + 1)
+    assert breaker.is_open(NOW + 1)
+
+
+def test_a_probe_after_hearsay_that_fails_is_a_reason_of_its_own(breaker: Breaker):
+    breaker.hear_pause(NOW, 10, is_asked=False, last_success_at=None)
+    breaker.started(NOW + 10)
+    breaker.faulted(NOW + 11)
+    breaker.hear_answer(NOW + 12)
+
+    assert breaker.retry_in_s(NOW + 12) == 19

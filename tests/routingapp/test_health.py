@@ -14,7 +14,7 @@ from gateway_project.errors import (
     ProviderUnavailable,
 )
 from routingapp.breaker import BreakerState
-from routingapp.health import EngineView, Health, HealthView
+from routingapp.health import Answering, EngineView, Health, HealthView, Paused
 from routingapp.measured import MAX_OUTCOMES, Percentiles
 
 NOW = 1_000.0
@@ -202,3 +202,70 @@ def test_what_the_catalogue_no_longer_has_is_forgotten_unless_a_call_is_under_wa
     assert health.in_flight(2) == 1
     assert health.is_open(3, NOW)
     assert health.engine(8) is None
+
+
+# --- what other processes say -----------------------------------------------------------------------------------------
+
+
+def test_a_pause_and_its_end_are_told_once():
+    health, told = Health(), list[Paused | Answering]()
+    health.tell = told.append
+    fail(health, 8, ProviderUnavailable("boom"))
+    assert told == [Paused(1, 10, False, "ProviderUnavailable: boom")]
+
+    health.started(1, NOW + 10)
+    health.answered(1, NOW + 11)
+    health.succeeded(1, NOW + 12)
+    assert told[1:] == [Answering(1)]
+
+
+def test_a_burst_of_limits_is_told_once():
+    health, told = Health(), list[Paused | Answering]()
+    health.tell = told.append
+    for tenth in range(5):
+        fail(health, 1, ProviderRateLimited("slow down", retry_after_s=30), NOW + tenth / 10)
+
+    assert told == [Paused(1, 30, True, "ProviderRateLimited: slow down")]
+
+
+def test_calls_that_succeed_and_callers_mistakes_are_not_told():
+    health, told = Health(), list[Paused | Answering]()
+    health.tell = told.append
+    fail(health, 8, ProviderRejected("bad"))
+    health.started(1, NOW)
+    health.succeeded(1, NOW)
+
+    assert told == []
+
+
+def test_an_adapter_that_another_process_has_paused_is_left_alone_and_says_why():
+    health = Health()
+    health.hear(Paused(1, 8, False, "ProviderUnavailable: boom"), NOW)
+
+    assert health.has_tripped()
+    assert health.is_open(1, NOW + 7)
+    assert health.view(1, NOW).last_error == "ProviderUnavailable: boom (seen by another process)"
+
+    health.hear(Answering(1), NOW + 5)
+    assert not health.has_tripped()
+    assert not health.is_open(1, NOW + 5)
+
+
+def test_what_is_heard_is_not_told_on():
+    health, told = Health(), list[Paused | Answering]()
+    health.tell = told.append
+    health.hear(Paused(1, 8, False, "boom"), NOW)
+    health.hear(Answering(1), NOW + 5)
+
+    assert told == []
+
+
+def test_an_adapter_that_answers_here_is_not_taken_away_by_hearsay():
+    health = Health()
+    health.started(1, NOW)
+    health.succeeded(1, NOW)
+    health.hear(Paused(1, 8, False, "boom"), NOW + 1)
+    assert not health.is_open(1, NOW + 1)
+
+    fail(health, 1, ProviderUnavailable("boom"), NOW + 2)
+    assert health.is_open(1, NOW + 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from routingapp.keypool import COOL_DOWN_S, MAX_COOL_DOWN_S, RETIRED_S, Fault, KeyPools
+from routingapp.keypool import BELIEVED_S, COOL_DOWN_S, MAX_COOL_DOWN_S, RETIRED_S, Fault, KeyOut, KeyPools
 from tests.routingapp.world import NOW, provider
 
 KEYS = ("${ACME_A}", "${ACME_B}", "${ACME_C}")
@@ -103,3 +103,46 @@ def test_keys_that_are_gone_are_forgotten():
     pools.forget_others([provider("acme", 1, api_keys=KEYS[1:])])
 
     assert not any(reference == "${ACME_A}" for _, reference in pools._keys)
+
+
+# --- what other processes say -----------------------------------------------------------------------------------------
+
+
+def test_what_befalls_a_key_is_told_by_its_reference():
+    pools, told = KeyPools(), list[KeyOut]()
+    pools.tell = told.append
+    pools.failed(ACME, 1, Fault.RATE_LIMITED, 12.0, NOW, 7)
+
+    assert told == [KeyOut(1, "${ACME_B}", Fault.RATE_LIMITED, 12.0, 7)]
+
+
+def test_a_key_that_another_process_found_limited_rests_here_too():
+    pools = KeyPools()
+    pools.hear(KeyOut(1, "${ACME_A}", Fault.RATE_LIMITED, 12.0, 1), NOW, 1)
+
+    assert pools.has_trouble()
+    assert 0 not in {pools.choose(ACME, NOW + 11.9, 1) for _ in range(9)}
+    assert 0 in {pools.choose(ACME, NOW + 12, 1) for _ in range(9)}
+
+
+def test_a_refusal_that_another_process_met_is_believed_for_a_minute():
+    pools = KeyPools()
+    pools.hear(KeyOut(2, "${ALONE_KEY}", Fault.REFUSED, RETIRED_S, 1), NOW, 1)
+
+    assert pools.choose(ALONE, NOW + BELIEVED_S - 1, 1) is None
+    assert pools.choose(ALONE, NOW + BELIEVED_S, 1) == 0
+
+
+def test_a_refusal_under_another_revision_of_the_catalogue_says_nothing_of_this_one():
+    pools = KeyPools()
+    pools.hear(KeyOut(2, "${ALONE_KEY}", Fault.REFUSED, RETIRED_S, revision=1), NOW, revision=2)
+
+    assert pools.choose(ALONE, NOW, 2) == 0
+
+
+def test_no_rest_is_made_shorter_by_what_is_heard():
+    pools = KeyPools()
+    pools.failed(ACME, 0, Fault.RATE_LIMITED, 60.0, NOW, 1)
+    pools.hear(KeyOut(1, "${ACME_A}", Fault.RATE_LIMITED, 5.0, 1), NOW, 1)
+
+    assert 0 not in {pools.choose(ACME, NOW + 59, 1) for _ in range(9)}
