@@ -17,7 +17,7 @@ import orjson
 from django.db import connections, transaction
 from django.utils import timezone
 
-from accounting import rollups
+from accounting import rollups, slots
 from accounting.groups import Group
 from accounting.models import PriceCorrection, RequestLog, RequestLogQuerySet
 from accounting.pricing import ZERO, cost
@@ -158,6 +158,7 @@ def _write(changed: list[tuple[RequestLog, Charge]], by: str, now: datetime, usi
         cursor.executemany(_UPDATE, updates)
     PriceCorrection.objects.using(using).bulk_create(trail)
     rollups.add_cost(differences, connections[using])
+    slots.add_cost(differences, connections[using])
 
 
 def _json(value: Any) -> str | None:

@@ -107,8 +107,11 @@ def summed(lines: Iterable[Mapping[str, Any]]) -> dict[Group, Sums]:
     return groups
 
 
-def add(lines: Iterable[Mapping[str, Any]], connection: BaseDatabaseWrapper) -> None:
-    """Add a batch to the hourly rows and the lifetime totals. Call it inside the transaction that inserts the batch."""
+def add(lines: Iterable[Mapping[str, Any]], connection: BaseDatabaseWrapper) -> tuple[dict[Group, Sums], Named]:
+    """Add a batch to the hourly rows and the lifetime totals; returns its sums by group, and what of them exists.
+
+    Call it inside the transaction that inserts the batch.
+    """
     groups = summed(lines)
     with connection.cursor() as cursor:
         named = Named.of(groups, cursor)
@@ -123,6 +126,7 @@ def add(lines: Iterable[Mapping[str, Any]], connection: BaseDatabaseWrapper) -> 
         for pks, sums in sorted(totals, key=operator.itemgetter(0)):
             amounts = (sums.requests, sums.total_tokens, sums.cost_usd, _moment(sums.last_used_at, connection))
             cursor.execute(_UPSERT_TOTAL, [*(pk or None for pk in pks), *amounts])
+    return existing, named
 
 
 def add_cost(differences: Mapping[Group, Decimal], connection: BaseDatabaseWrapper) -> None:

@@ -16,7 +16,7 @@ from django.db import OperationalError, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.operations import BaseDatabaseOperations
 
-from accounting import rollups
+from accounting import rollups, slots
 from accounting.lines import Line
 from accounting.models import RequestLog
 from accounting.record import COLUMNS
@@ -92,7 +92,7 @@ def _add_new(lines: Sequence[Line], using: str) -> int:
                 cursor.executemany(*_insert(list(_rows(lines, connection))))
                 if cursor.rowcount != len(lines):
                     raise _SomeAreStored
-            rollups.add(lines, connection)
+            slots.add(lines, *rollups.add(lines, connection), connection)
     return len(lines)
 
 

@@ -23,7 +23,9 @@ from routingapp.models import RoutingPolicy, RoutingWeight
 from tests import factories
 
 OURS = ("accounting", "catalog", "completions", "gateway_project", "routingapp")
-NOT_FOR_PEOPLE = {"SeededRow", "Revision", "HourlyUsage", "HourlyError", "HourlyBucket", "HourlySpread"}
+NOT_FOR_PEOPLE = {
+    "SeededRow", "Revision", "HourlyUsage", "HourlyError", "HourlyBucket", "HourlySpread", "SlotUsage", "SlotBucket",
+}  # fmt: skip
 """Bookkeeping of `loadmodels`, of the snapshot and of the statistics, which have pages of their own."""
 
 ORDER = [

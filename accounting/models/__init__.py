@@ -1,10 +1,12 @@
-"""Rows of accounting: who may call (`keys`), what happened (`requests`), and what it comes to by hour and for ever (`sums`).
+"""Rows of accounting: who may call (`keys`), what happened (`requests`), and what it comes to by hour and
+for ever (`sums`), and by other stretches of time (`slots`).
 
 Every row but `ApiKey` is written by `accounting.ledger` and the commands that correct or prune what it wrote.
 """
 
 from accounting.models.keys import ApiKey
 from accounting.models.requests import PriceCorrection, RequestLog, RequestLogQuerySet
+from accounting.models.slots import SlotBucket, SlotUsage
 from accounting.models.sums import HourlyBucket, HourlyError, HourlySpread, HourlyUsage, UsageTotal
 
 __all__ = [
@@ -16,5 +18,7 @@ __all__ = [
     "PriceCorrection",
     "RequestLog",
     "RequestLogQuerySet",
+    "SlotBucket",
+    "SlotUsage",
     "UsageTotal",
 ]

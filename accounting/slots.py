@@ -1,0 +1,161 @@
+"""Sums by slot: stretches of two minutes, six hours and a day, so that charts of an hour, a week or a month read few rows.
+
+What `accounting.rollups` is for hours, in three other lengths, each kept only as long as a chart shows it. A batch is summed by
+hour already; here those sums are laid together, in the transaction that inserts the batch. Reading is up to who draws.
+"""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from accounting.groups import Group, Named
+from accounting.models import SlotBucket, SlotUsage
+from accounting.rollups import Sums, summed
+
+FINE_S, QUARTER_S, DAY_S = 120, 6 * 3600, 86400
+KEPT_S = {FINE_S: 3 * 3600, QUARTER_S: 9 * DAY_S, DAY_S: 62 * DAY_S}
+"""How long the slots of each length are kept, in seconds."""
+COUNTS = (
+    "requests", "successes", "errors", "cancelled", "fallbacks", "streams", "prompt_tokens", "completion_tokens",
+    "reasoning_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens", "image_tokens",
+)  # fmt: skip
+"""The counting columns of `SlotUsage`, which `Sums` has too."""
+BUCKETS_TOGETHER = 4
+
+
+class Slot(NamedTuple):
+    """What is summed apart: a slot (length in seconds, beginning in epoch seconds), a model, an adapter, a key (0: none)."""
+
+    grain_s: int
+    start: int
+    model_id: str
+    adapter_id: int
+    api_key_id: int
+
+
+def coarse(bucket: int) -> int:
+    """The bucket of `accounting.sketch` that stands for four of them: percentiles are within 8 %, of a quarter of the rows."""
+    return bucket if bucket < 0 else bucket // BUCKETS_TOGETHER * BUCKETS_TOGETHER + BUCKETS_TOGETHER // 2
+
+
+def add(
+    lines: Sequence[Mapping[str, Any]], hours: Mapping[Group, Sums], named: Named, connection: BaseDatabaseWrapper
+) -> None:
+    """Add a batch to its slots. `hours` and `named` are what `rollups.add` made of the same `lines`.
+
+    Call it after that, in the same transaction.
+    """
+    now = time.time()
+    slots: dict[Slot, Sums] = defaultdict(Sums)
+    for grain_s in (QUARTER_S, DAY_S):
+        _lay_together(slots, hours, grain_s, now)
+    for start, sums_of_slot in _fine(lines, hours, named, now):
+        for group, sums in sums_of_slot.items():
+            slots[Slot(FINE_S, start, *group[1:])].add(sums)
+    is_new = False
+    with connection.cursor() as cursor:
+        # In one order, so that two processes that share rows do not wait for each other.
+        for slot, sums in sorted(slots.items(), key=operator.itemgetter(0)):
+            is_new |= _upsert(slot, sums, connection, cursor)
+        if is_new:
+            # Time has gone on, so that something may have become too old.
+            _prune(now, connection, cursor)
+
+
+def add_cost(differences: Mapping[Group, Decimal], connection: BaseDatabaseWrapper) -> None:
+    """Add USD to the slots that hold those hours, where they are kept. Call it with `rollups.add_cost`.
+
+    Slots shorter than an hour stay as they are: an hour does not tell which of them to correct, and they are gone soon.
+    """
+    with connection.cursor() as cursor:
+        named = Named.of(differences, cursor)
+        changes: dict[Slot, Decimal] = defaultdict(Decimal)
+        for group, usd in differences.items():
+            group = named.existing(group)
+            for grain_s in (QUARTER_S, DAY_S):
+                changes[_slot(grain_s, group)] += usd
+        for slot, usd in sorted(changes.items()):
+            cursor.execute(_ADD_COST, [usd, slot.grain_s, _moment(slot.start, connection), *slot[2:]])
+
+
+def _slot(grain_s: int, group: Group) -> Slot:
+    return Slot(grain_s, group.hour // grain_s * grain_s, *group[1:])
+
+
+def _lay_together(slots: dict[Slot, Sums], hours: Mapping[Group, Sums], grain_s: int, now: float) -> None:
+    for group, sums in hours.items():
+        if group.hour > now - KEPT_S[grain_s]:
+            slots[_slot(grain_s, group)].add(sums)
+
+
+def _fine(
+    lines: Iterable[Mapping[str, Any]], hours: Mapping[Group, Sums], named: Named, now: float
+) -> Iterable[tuple[int, Mapping[Group, Sums]]]:
+    """The sums by group of each short slot. A batch is usually of one moment, and then these are the sums that there are."""
+    by_start: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for line in lines:
+        by_start[int(line["timestamp"] // FINE_S) * FINE_S].append(line)
+    for start, part in by_start.items():
+        if start <= now - KEPT_S[FINE_S]:
+            continue
+        if len(by_start) == 1:
+            yield start, hours
+            continue
+        existing: dict[Group, Sums] = defaultdict(Sums)
+        for group, sums in summed(part).items():
+            existing[named.existing(group)].add(sums)
+        yield start, existing
+
+
+def _upsert(slot: Slot, sums: Sums, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> bool:
+    """Whether the slot is new."""
+    key = [slot.grain_s, _moment(slot.start, connection), slot.model_id, slot.adapter_id or None, slot.api_key_id or None]
+    cursor.execute(_UPSERT, [*key, sums.provider, sums.cost_usd, *_counts_of(sums)])
+    pk, requests = cursor.fetchone()
+    buckets: Counter[int] = Counter()
+    for bucket, n in sums.ttft.items():
+        buckets[coarse(bucket)] += n
+    if buckets:
+        cursor.executemany(_UPSERT_BUCKET, [(pk, bucket, n) for bucket, n in sorted(buckets.items())])
+    return bool(requests == sums.requests)
+
+
+def _prune(now: float, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
+    for grain_s, kept_s in KEPT_S.items():
+        old = [grain_s, _moment(int(now) - kept_s, connection)]
+        cursor.execute(f"DELETE FROM {_BUCKETS} WHERE slot_id IN (SELECT id FROM {_TABLE} WHERE {_OLD})", old)  # noqa: S608
+        cursor.execute(f"DELETE FROM {_TABLE} WHERE {_OLD}", old)  # noqa: S608
+
+
+def _moment(timestamp: int, connection: BaseDatabaseWrapper) -> Any:
+    return connection.ops.adapt_datetimefield_value(datetime.fromtimestamp(timestamp, UTC))
+
+
+_counts_of = operator.attrgetter(*COUNTS)
+_TABLE, _BUCKETS = SlotUsage._meta.db_table, SlotBucket._meta.db_table
+_OLD = "grain_s = %s AND start < %s"
+_COLUMNS = ("grain_s", "start", "model_id", "adapter_id", "api_key_id", "provider", "cost_usd", *COUNTS)
+_UPSERT = (
+    f"INSERT INTO {_TABLE} ({', '.join(_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_COLUMNS))}) "  # noqa: S608
+    "ON CONFLICT (grain_s, start, model_id, COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)) DO UPDATE SET "
+    # SQLite adds decimals as floating point; rounding to the column's scale keeps that from ever adding up.
+    f"cost_usd = ROUND({_TABLE}.cost_usd + excluded.cost_usd, 12), "
+    f"{', '.join(f'{name} = {_TABLE}.{name} + excluded.{name}' for name in COUNTS)} RETURNING id, requests"
+)
+_UPSERT_BUCKET = (
+    f"INSERT INTO {_BUCKETS} (slot_id, bucket, n) VALUES (%s, %s, %s) "  # noqa: S608
+    f"ON CONFLICT (slot_id, bucket) DO UPDATE SET n = {_BUCKETS}.n + excluded.n"
+)
+_ADD_COST = (
+    f"UPDATE {_TABLE} SET cost_usd = ROUND(cost_usd + %s, 12) WHERE grain_s = %s AND start = %s AND model_id = %s "  # noqa: S608
+    "AND COALESCE(adapter_id, 0) = %s AND COALESCE(api_key_id, 0) = %s"
+)
