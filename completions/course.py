@@ -26,6 +26,8 @@ _PASSING_STATUSES = frozenset({500, 502})
 class Course:
     """The candidates still waiting, in order. `deadline` is on the clock of `now`; `tries_left` counts the model's calls.
 
+    `longest_wait_s`: how long a provider may be waited for that is rate limited and says until when.
+
     Tries are counted for each model: whoever names several in `models` wants the next one asked once a model's adapters
     have failed (openrouter.md 4.5), however many those are.
     """
@@ -33,13 +35,16 @@ class Course:
     waiting: list[Candidate]
     max_tries: int
     deadline: float
+    longest_wait_s: float
     tries_left: int = 0
     _model: str = ""
     _tried_again: set[int] = field(default_factory=set)
+    _limited: list[tuple[float, Candidate]] = field(default_factory=list)
+    """Candidates that answered 429, with the time from which they say to serve again."""
 
     @classmethod
     def of(cls, plan: Plan, deadline: float) -> Course:
-        return cls(list(plan.candidates), plan.policy.max_attempts, deadline)
+        return cls(list(plan.candidates), plan.policy.max_attempts, deadline, plan.policy.longest_wait_s)
 
     def take(self) -> Candidate | None:
         """The next candidate, None when there is none or the tries are used up."""
@@ -67,8 +72,8 @@ class Course:
     ) -> float | None:
         """Seconds to wait before the next `take`, None when the request has failed with `error`.
 
-        The failed candidate may come again, once: at once after a fast passing fault if a try is to spare, or when its
-        `Retry-After` is over if nothing else is left. A silent one never does.
+        A candidate may come again, once: at once after a fast passing fault if a try is to spare, or when its `Retry-After` is
+        over if nothing else is left and that is soon enough. A silent one never does.
         """
         self.waiting = [other for other in self.waiting if may_try(error, failed, other)]
         if now >= self.deadline:
@@ -81,13 +86,23 @@ class Course:
                 self._tried_again.add(adapter_id)
                 self.waiting.insert(0, failed)
                 return dice.uniform(*BACKOFF_S)
-            wait_s = error.retry_after_s
-            is_limited = isinstance(error, ProviderRateLimited) and wait_s is not None
-            if is_limited and not self.waiting and now + (wait_s or 0) < self.deadline:
-                self._tried_again.add(adapter_id)
-                self.waiting.append(failed)
-                return wait_s
-        return 0.0 if self.waiting else None
+            if isinstance(error, ProviderRateLimited) and error.retry_after_s is not None:
+                self._limited.append((now + error.retry_after_s, failed))
+        return 0.0 if self.waiting else self._wait_for_limited(now)
+
+    def _wait_for_limited(self, now: float) -> float | None:
+        """Seconds until the first of those that were rate limited serves again; it is then waiting. None: too long."""
+        here = [(back_at, candidate) for back_at, candidate in self._limited if candidate.model.id == self._model]
+        if not here:
+            return None
+        back_at, candidate = min(here, key=lambda limited: limited[0])
+        wait_s = max(0.0, back_at - now)
+        if wait_s > self.longest_wait_s or back_at >= self.deadline:
+            return None
+        self._limited.remove((back_at, candidate))
+        self._tried_again.add(candidate.adapter.id)
+        self.waiting.append(candidate)
+        return wait_s
 
     def _siblings(self) -> int:
         return sum(other.model.id == self._model for other in self.waiting)

@@ -140,7 +140,7 @@ class RoutingPolicyAdmin(admin.ModelAdmin):
         (None, {"fields": ("model", "strategy")}),
         ("Local engines", {"fields": ("offload", "local_fraction", "health_check_interval_s", "health_check_timeout_s")}),
         ("When a local engine is saturated", {"fields": ("local_max_in_flight", "local_max_waiting", "local_max_ttft_s")}),
-        ("Patience", {"fields": ("max_attempts", "deadline_s", "resumes", "hedges")}),
+        ("Patience", {"fields": ("max_attempts", "deadline_s", "longest_wait_s", "resumes", "hedges")}),
     )
     autocomplete_fields = ["model"]
 

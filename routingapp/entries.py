@@ -31,6 +31,7 @@ class PolicyEntry:
     local_max_ttft_s: float = 5
     max_attempts: int = 3
     deadline_s: float = 600
+    longest_wait_s: float = 30
     health_check_interval_s: float = 10
     health_check_timeout_s: float = 3
     resumes: bool = True

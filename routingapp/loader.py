@@ -38,6 +38,7 @@ def _entry(row: RoutingPolicy, offload: bool) -> PolicyEntry:
         local_max_ttft_s=row.local_max_ttft_s,
         max_attempts=row.max_attempts,
         deadline_s=row.deadline_s,
+        longest_wait_s=row.longest_wait_s,
         health_check_interval_s=row.health_check_interval_s,
         health_check_timeout_s=row.health_check_timeout_s,
         resumes=row.resumes,

@@ -88,6 +88,13 @@ class RoutingPolicy(models.Model):
         validators=[MinValueValidator(1)],
         help_text="All attempts together, until the first content.",
     )
+    longest_wait_s = models.FloatField(
+        "longest wait (s)",
+        default=30,
+        validators=[MinValueValidator(0)],
+        help_text="For a provider that is rate limited, says when to return (Retry-After) and has no substitute. "
+        "Where it would be longer, the caller is told so at once: 429 with Retry-After.",
+    )
     resumes = models.BooleanField(
         "resume broken answers",
         default=True,

@@ -21,7 +21,12 @@ TOP_FIELDS = (
 )  # fmt: skip
 """Every field at the top of the file."""
 
-_POLICY = ("strategy", "local_fraction", "max_attempts", "deadline_s", "health_check_interval_s", "health_check_timeout_s")
+_POLICY = (
+    "strategy", "local_fraction", "max_attempts", "deadline_s", "longest_wait_s", "health_check_interval_s",
+    "health_check_timeout_s",
+)  # fmt: skip
+_PARAMETERS = {"local_fraction": "local_fraction", "max_attempts": "max_attempts", "longest_wait": "longest_wait_s"}
+"""Fields of `routing_parameter`, and the columns of the policy that they set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +45,9 @@ def parse(path: Path, seed: Seed) -> Routing:
     top.only(TOP_FIELDS)
     policy = {name: fields.default(RoutingPolicy, name) for name in _POLICY}
     parameter = top.section("routing_parameter")
-    parameter.only(("local_fraction", "max_attempts"))
+    parameter.only(_PARAMETERS)
     policy |= fields.columns(top, {"routing_strategy": "strategy", "timeout": "deadline_s"}, RoutingPolicy)
-    policy |= fields.columns(parameter, {name: name for name in ("local_fraction", "max_attempts")}, RoutingPolicy)
+    policy |= fields.columns(parameter, _PARAMETERS, RoutingPolicy)
     policy |= _health_check(top)
     local = _named(top, "local_deployment", seed)
     remote = _named(top, "remote_deployment", seed)

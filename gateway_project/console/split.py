@@ -26,8 +26,8 @@ from routingapp.strategies import STRATEGIES
 HISTORY = 10
 """So many earlier splits are offered to go back to."""
 _INHERITED = (
-    "local_fraction", "local_max_in_flight", "local_max_waiting", "local_max_ttft_s", "max_attempts", "deadline_s", "resumes",
-    "hedges", "health_check_interval_s",
+    "local_fraction", "local_max_in_flight", "local_max_waiting", "local_max_ttft_s", "max_attempts", "deadline_s",
+    "longest_wait_s", "resumes", "hedges", "health_check_interval_s", "health_check_timeout_s",
 )  # fmt: skip
 """What a model's first policy takes over from the default policy, so that only what was chosen changes."""
 

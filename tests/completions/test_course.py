@@ -53,8 +53,8 @@ def run(course: Course, *errors, took_s: float = 0.1) -> list[int]:
     return tried
 
 
-def course(*candidates: Candidate, max_tries: int = 3) -> Course:
-    return Course(list(candidates), max_tries, deadline=100)
+def course(*candidates: Candidate, max_tries: int = 3, longest_wait_s: float = 30) -> Course:
+    return Course(list(candidates), max_tries, deadline=100, longest_wait_s=longest_wait_s)
 
 
 A, B, C = candidate(1), candidate(2), candidate(3)
@@ -107,6 +107,38 @@ def test_a_limit_is_waited_for_only_where_nothing_else_is_left_and_it_fits_the_d
     late = course(A)
     late.take()
     assert late.after(A, limited, took_s=0, now=95, dice=random.Random(1)) is None
+
+
+def limited_for(seconds: float) -> ProviderRateLimited:
+    return ProviderRateLimited("429", retry_after_s=seconds)
+
+
+def test_a_wait_longer_than_the_policy_allows_is_left_to_the_caller():
+    for longest_s, retry_after_s, wait_s in ((30, 30, 30), (30, 31, None), (0, 1, None)):
+        chosen = course(A, longest_wait_s=longest_s)
+        chosen.take()
+        assert chosen.after(A, limited_for(retry_after_s), took_s=0, now=0, dice=random.Random(1)) == wait_s
+
+
+def test_of_several_that_are_rate_limited_the_first_to_return_is_waited_for_once():
+    chosen = course(A, B, max_tries=5)
+    dice = random.Random(1)
+    assert chosen.take() is A
+    assert chosen.after(A, limited_for(5), took_s=0, now=0, dice=dice) == 0
+    assert chosen.take() is B
+    assert chosen.after(B, limited_for(60), took_s=0, now=2, dice=dice) == 3
+    assert chosen.take() is A
+    assert chosen.after(A, limited_for(5), took_s=0, now=5, dice=dice) is None
+
+
+def test_a_limited_provider_is_waited_for_after_another_has_failed():
+    chosen = course(A, B)
+    dice = random.Random(1)
+    chosen.take()
+    chosen.after(A, limited_for(5), took_s=0, now=0, dice=dice)
+    chosen.take()
+    assert chosen.after(B, FAULT, took_s=0, now=1, dice=dice) == 4
+    assert chosen.take() is A
 
 
 @pytest.mark.parametrize("error", [ProviderRejected("400"), ContentRefused("no")])

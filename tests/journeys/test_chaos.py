@@ -74,6 +74,11 @@ def chaos(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated
         "chaos/json": ("cut?tokens=4&after=2", Served(SECOND, CONTINUES)),
         "chaos/thinking": ("cut-reasoning", "reasoning"),
         "chaos/filtered": ("filtered", SECOND),
+        "chaos/rests-long": "status?code=429&after=120",
+        "chaos/rests-long-streamed": "status?code=429&after=120",
+        "chaos/rests-briefly": "down-for?seconds=0.9&tokens=4",
+        "chaos/rests-unwaited": "down-for?seconds=0.8&tokens=4",
+        "chaos/one-rests-less": ("down-for?seconds=0.7&tokens=4", "status?code=429&after=120"),
     }
     content = seed(fake, models)
     for model in content["models"]:
@@ -81,13 +86,22 @@ def chaos(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated
             for route, size in zip(model["route"], (8192, 8192, 32768), strict=True):
                 route["context_length"] = size
     directory = tmp_path_factory.mktemp("chaos")
+    key = ""
+
+    def policy_of(gateway: Gateway, model: str) -> dict[str, Any]:
+        """The policy by which the running server routes `model`; nothing before it knows the key."""
+        answer = gateway.client.get("/v1/routing", params={"model": model}, headers={"Authorization": f"Bearer {key}"})
+        return answer.json()["data"]["models"][0]["policy"] if answer.status_code == 200 else {}
+
     with Gateway(directory, content, database=migrated_database) as running:
-        model = "LanguageModel.objects.get(public_id='chaos/hedged')"
-        running.manage(
-            "shell", "-c",
-            "from catalog.models import LanguageModel; from routingapp.models import RoutingPolicy; "
-            f"RoutingPolicy.objects.create(model={model}, hedges=True)",
-        )  # fmt: skip
+        policies = [
+            f"RoutingPolicy.objects.create(model=LanguageModel.objects.get(public_id={model!r}), {policy})"
+            for model, policy in (("chaos/hedged", "hedges=True"), ("chaos/rests-unwaited", "longest_wait_s=0"))
+        ]
+        imports = ["from catalog.models import LanguageModel", "from routingapp.models import RoutingPolicy"]
+        running.manage("shell", "-c", "; ".join(imports + policies))
+        key = running.manage("createapikey", "--name", "chaos", "--management").strip()
+        until(lambda: policy_of(running, "chaos/rests-unwaited").get("longest_wait_s") == 0, "the policies are live")
         yield running
         assert "Traceback" not in running.log, running.log
 
@@ -183,6 +197,36 @@ def test_a_provider_that_is_away_for_a_while_is_left_alone_and_comes_back(ask, f
     until(is_back, "the provider serves again", 6)
     refused, _ = calls(fake, marker, "chaos/flapping")
     assert refused <= 4
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_lone_provider_that_rests_for_long_is_not_waited_for(ask, fake, stream):
+    model = "chaos/rests-long-streamed" if stream else "chaos/rests-long"
+    began = time.monotonic()
+    response = ask.chat(model, stream=stream)
+    assert time.monotonic() - began < 20
+    assert response.status_code == 429
+    rules.is_error(response.json(), 429, "rate_limit_exceeded")
+    assert response.headers["retry-after"] == "120"
+    assert calls(fake, ask.marker, model) == (1, 0)
+
+
+def test_a_lone_provider_that_rests_briefly_is_waited_for(ask, fake):
+    assert ask.stream("chaos/rests-briefly").text == FOUR
+    assert calls(fake, ask.marker, "chaos/rests-briefly") == (2, 0)
+
+
+def test_how_long_is_waited_is_up_to_the_policy(ask, fake):
+    response = ask.chat("chaos/rests-unwaited")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "1")
+    assert calls(fake, ask.marker, "chaos/rests-unwaited") == (1, 0)
+
+
+def test_of_two_that_rest_the_first_to_return_is_waited_for(ask, fake):
+    body = ask.chat("chaos/one-rests-less").json()
+    assert body["choices"][0]["message"]["content"] == FOUR
+    assert calls(fake, ask.marker, "chaos/one-rests-less") == (2, 1)
+    assert [attempt["status"] for attempt in ask.row()["attempts"]] == [429, 429, 200]
 
 
 def test_one_request_alone_probes_a_provider_that_was_away(ask, fake, marker):

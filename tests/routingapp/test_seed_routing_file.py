@@ -3,6 +3,7 @@ import textwrap
 import pytest
 
 from catalog.seed import models_file
+from catalog.seed.document import Document
 from routingapp import routing_file
 
 MODELS = """
@@ -24,12 +25,12 @@ MODELS = """
 def parse(tmp_path):
     models, routing = tmp_path / "models.yaml", tmp_path / "routing.yaml"
     models.write_text(textwrap.dedent(MODELS))
-    seed = models_file.parse(models)
+    seed = models_file.parse(Document.at(models))
     assert seed.problems == []
 
     def parse(text):
         routing.write_text(textwrap.dedent(text))
-        return routing_file.parse(routing, seed)
+        return routing_file.parse(Document.at(routing), seed)
 
     return parse
 
@@ -77,6 +78,11 @@ def test_deployments_without_a_fraction_leave_the_weights(parse):
     assert parse("local_deployment: [{endpoint: vllm}]").weights == {}
 
 
+def test_the_longest_wait_is_a_number_of_seconds(parse):
+    assert parse("routing_strategy: weighted").policy["longest_wait_s"] == 30
+    assert parse("routing_parameter: {longest_wait: 0}").policy["longest_wait_s"] == 0
+
+
 @pytest.mark.parametrize("text", ["health_check: 3", "health_check: {interval: 3}"])
 def test_health_check_is_a_number_or_a_mapping(parse, text):
     assert parse(text).policy["health_check_interval_s"] == 3
@@ -91,6 +97,7 @@ def test_health_check_is_a_number_or_a_mapping(parse, text):
         ("routing_parameter: {local_part: 1}", "routing_parameter.local_part", "Did you mean 'local_fraction'?"),
         ("timeout: 0", "timeout", "greater than or equal to 1"),
         ("health_check: often", "health_check", "must be a number"),
+        ("routing_parameter: {longest_wait: -1}", "routing_parameter.longest_wait", "greater than or equal to 0"),
         ("health_check: {every: 3}", "health_check.every", "unknown field"),
         ("local_deployment: [{models: [owl]}]", "local_deployment[0].endpoint", "provider's name or base URL"),
         ("local_deployment: [{endpoint: vlm}]", "local_deployment[0].endpoint", "Did you mean 'vllm'?"),
