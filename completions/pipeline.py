@@ -229,7 +229,7 @@ class Pipeline:
         pinned = self.stickiness.get(exchange.conversation, now) if exchange.conversation else None
         ask = replace(exchange.ask, sticky_adapter_id=pinned) if pinned else exchange.ask
         capacity = self.gate.capacity
-        capacity.revision = snapshot.revision
+        capacity.follow(snapshot.catalogue, snapshot.revision)
         plan = planner.build(
             ask, snapshot.catalogue, snapshot.routing, self.health, now=now, dice=self.dice, capacity=capacity
         )

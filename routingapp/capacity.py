@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from catalog.entries import AdapterEntry
+from catalog.entries import AdapterEntry, Catalogue
 from routingapp.ask import Ask
 from routingapp.keypool import KeyPools
 from routingapp.limits import Limiter, Refusal, Scope
@@ -35,6 +35,15 @@ class Capacity:
         self.limiter = Limiter()
         self.pools = KeyPools()
         self._scopes: dict[int, tuple[AdapterEntry, tuple[Scope, ...]]] = {}
+
+    def follow(self, catalogue: Catalogue, revision: int) -> None:
+        """From now on `catalogue` is in force. What is known of adapters and keys that it does not have is dropped."""
+        if revision == self.revision:
+            return
+        self.revision = revision
+        adapters = {adapter.id: adapter for model in catalogue.models for adapter in model.adapters}
+        self.pools.forget_others([adapter.provider for adapter in adapters.values()])
+        self._scopes = {adapter_id: known for adapter_id, known in self._scopes.items() if adapter_id in adapters}
 
     def scopes_of(self, adapter: AdapterEntry) -> tuple[Scope, ...]:
         """Whose limits a call of `adapter` counts against: its provider's and its own."""

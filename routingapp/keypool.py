@@ -76,6 +76,8 @@ class KeyPools:
         ]
         if not usable:
             return None
+        if len(usable) == len(references):
+            self._troubled.discard(provider.id)
         chosen = min(usable, key=lambda position: self._load(provider.id, references[position]))
         self._take(provider.id, references[chosen])
         return chosen

@@ -15,9 +15,11 @@ from catalog.entries import Continuation, Quirks
 from gateway_project.errors import ProviderUnavailable
 from routingapp.breaker import BreakerState
 from routingapp.entries import PolicyEntry
+from routingapp.keypool import Fault
 from tests.completions.stage import FIRST_BYTE_S, TOTAL_S, Stage, begin_ledger
 from tests.fakes.clock import VirtualLoop
 from tests.fakes.transport import Piece, Script
+from tests.routingapp.world import provider
 
 JSON = (("content-type", "application/json"),)
 POLICY = PolicyEntry(max_attempts=3, deadline_s=30)
@@ -293,3 +295,16 @@ def test_an_answer_that_cannot_be_recorded_is_charged_and_ended_once(loop, books
     assert outcome.error["code"] == 503
     assert on_stage.health.in_flight(1) == 1
     assert outcome.record.completion_tokens == outcome.record.attempts[0].completion_tokens
+
+
+def test_a_new_catalogue_ends_what_is_known_of_keys_that_are_gone(loop):
+    on_stage = stage(loop, says("one"))
+    gone = provider("gone", 99, api_keys=("${GONE_A}", "${GONE_B}"))
+    pools = on_stage.pipeline.gate.capacity.pools
+    pools.failed(gone, 0, Fault.REFUSED, None, loop.time(), 0)
+    assert pools.has_trouble()
+    on_stage.snapshot = replace(on_stage.snapshot, revision=1)
+
+    assert on_stage.ask().said == {"content": "one"}
+
+    assert not pools.has_trouble()

@@ -146,3 +146,14 @@ def test_no_rest_is_made_shorter_by_what_is_heard():
     pools.hear(KeyOut(1, "${ACME_A}", Fault.RATE_LIMITED, 5.0, 1), NOW, 1)
 
     assert 0 not in {pools.choose(ACME, NOW + 59, 1) for _ in range(9)}
+
+
+def test_trouble_ends_when_every_key_may_be_sent_again():
+    pools = KeyPools()
+    pools.failed(ACME, 0, Fault.RATE_LIMITED, 12.0, NOW, 1)
+    pools.choose(ACME, NOW + 11, 1)
+    assert pools.has_trouble()
+
+    pools.choose(ACME, NOW + 12, 1)
+
+    assert not pools.has_trouble()
