@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from catalog.limits import Limits
+from completions import snapshot
 from completions.admission import Gate
+from completions.hearsay import Hearsay
 from completions.pipeline import Pipeline
 from completions.probes import EngineProbes
+from completions.shared_hints import SharedHints
 from completions.shared_limits import SharedLimits
 from completions.upstream import Upstream
 from gateway_project.errors import NotServing
@@ -26,9 +29,12 @@ class Runtime:
     health: Health
     pipeline: Pipeline
     probes: EngineProbes
+    hints: SharedHints | None = None
 
     async def aclose(self) -> None:
         await self.probes.stop()
+        if self.hints is not None:
+            await self.hints.stop()
         if self.pipeline.gate.shared is not None:
             await self.pipeline.gate.shared.stop()
         await self.upstream.aclose()
@@ -45,8 +51,19 @@ def start(upstream: Upstream | None = None) -> Runtime:
     probes = EngineProbes(upstream, health)
     probes.start()
     pipeline = Pipeline(upstream, health, keepalive_s=settings.KEEPALIVE_S, gate=_gate())
-    _current = Runtime(upstream, health, pipeline, probes)
+    _current = Runtime(upstream, health, pipeline, probes, _hints(pipeline))
     return _current
+
+
+def _hints(pipeline: Pipeline) -> SharedHints | None:
+    if not settings.REDIS_URL:
+        return None
+    state = Hearsay(
+        pipeline.health, pipeline.gate.capacity, pipeline.stickiness, endpoints=lambda: snapshot.current().endpoints
+    )
+    hints = SharedHints(settings.REDIS_URL, state)
+    hints.start()
+    return hints
 
 
 def _gate() -> Gate:

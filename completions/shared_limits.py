@@ -20,26 +20,21 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from completions import limit_scripts
+from completions import limit_scripts, redis_connection
 from completions.claims import Claim, Denied, Held, Rate, State
+from completions.redis_connection import ANSWER_WITHIN_S, RETRY_EVERY_S
 from gateway_project.errors import redact
 
 log = logging.getLogger("gateway.limits")
 
 PATIENCE_S = 0.005
 """How long one request waits for Redis in all."""
-ANSWER_WITHIN_S = 0.25
-"""After this long without an answer the connection is given up."""
 SLOW_IN_A_ROW = 3
 """So many requests in a row that could not wait for the answer, and Redis counts as away."""
 SLOW_APART_S = 0.02
 """Requests that wait at the same time are one of these: they wait for the same answer."""
-RETRY_EVERY_S = 0.5
 REFRESH_EVERY_S = 5.0
 STALE_AFTER_S = 15.0
 """What a process holds counts for this long after it last said so."""
@@ -52,13 +47,7 @@ class SharedLimits:
 
     def __init__(self, url: str, *, patience_s: float = PATIENCE_S, prefix: str = "gateway:limits:") -> None:
         self.patience_s = patience_s
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=ANSWER_WITHIN_S,
-            socket_connect_timeout=ANSWER_WITHIN_S,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-        )
+        self._redis = redis_connection.connect(url, decode_responses=True)
         self._prefix = prefix
         self._process = uuid.uuid4().hex[:12]
         self._queue: list[Claim | Rate | Held] = []
@@ -74,11 +63,7 @@ class SharedLimits:
         self._task = asyncio.create_task(self._run(), name="shared-limits")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            while not self._task.done():
-                # More than once, as libraries below may lose a cancellation that arrives with an answer.
-                self._task.cancel()
-                await asyncio.wait((self._task,), timeout=ANSWER_WITHIN_S)
+        await redis_connection.end(self._task)
         with contextlib.suppress(RedisError, OSError):
             await self._redis.aclose()
 
