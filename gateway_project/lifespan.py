@@ -97,7 +97,7 @@ def _prepare() -> Worker | None:
         with installation.one_process_at_a_time():
             migrate_if_empty()
             if (report := installation.load_catalogue()) is not None:
-                log.info("the catalogue was empty: %s", report)
+                log.info("the catalogue was empty: %s", report.summary())
         worker = embedded.start_if_wanted()
         snapshot.load()
         return worker
