@@ -111,7 +111,7 @@ class FakeProvider:
         except (ConnectionError, asyncio.IncompleteReadError):
             return  # a client that goes away between two requests is no event
         except asyncio.CancelledError:
-            if not self._stopping.is_set():
+            if self._stopping is None or not self._stopping.is_set():
                 raise
             # Ended, not cancelled: asyncio's stream protocol reports a cancelled handler as an error.
         finally:
