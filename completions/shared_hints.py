@@ -168,8 +168,9 @@ class SharedHints:
     def _lost(self, error: Exception) -> None:
         if not self.is_away:
             self.is_away = True
-            log.warning(
-                "Redis is away (%s: %s): breakers, keys at rest and sessions are each process's own until it is back",
+            # The warning of such an outage is `gateway.limits`'.
+            log.info(
+                "no hints of other processes (%s: %s): breakers, keys at rest and sessions are each process's own",
                 type(error).__name__,
                 redact(str(error)),
             )
@@ -177,4 +178,4 @@ class SharedHints:
     def _found(self) -> None:
         if self.is_away:
             self.is_away = False
-            log.warning("Redis answers again: breakers, keys at rest and sessions are known to all processes")
+            log.info("hints of other processes again: breakers, keys at rest and sessions are known to all")
