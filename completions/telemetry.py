@@ -50,6 +50,7 @@ def write_access_line(record: Record) -> None:
         "cost_usd": record.cost_usd,
         "attempts": len(record.attempts),
         "error_type": record.error_type,
+        "client": request.address if request else None,
         "caller_request_id": request.caller_id if request else None,
     }
     access.info(

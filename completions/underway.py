@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 class Underway:
     """One HTTP request. `started` is monotonic seconds, after its body was read; `caller_id` what the caller calls it.
 
+    `address` is where it came from: of a proxy, unless that proxy is one of those that are believed.
     `trace_headers` are the caller's `traceparent` and `tracestate`; `route` is a template of `urls.py`, never a path.
     """
 
     request_id: str
     caller_id: str | None = None
+    address: str = ""
     trace_headers: Mapping[str, str] = field(default_factory=dict)
     route: str | None = None
     started: float = field(default_factory=time.monotonic)

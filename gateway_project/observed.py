@@ -58,7 +58,8 @@ async def serve(lane: Application, scope: Message, receive: Receive, send: Send,
 
 
 def _begin(scope: Message) -> Underway:
-    request = Underway(generation_id(time.time()))
+    client = scope.get("client")
+    request = Underway(generation_id(time.time()), address=client[0] if client else "")
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             request.caller_id = value.decode() if _CALLER_ID.fullmatch(value) else None

@@ -21,13 +21,19 @@ NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "one two three"}]
 
+LOGGED = {"ACCESS_LOG": "true", "LOG_FORMAT": "json"}
 needs_nginx = pytest.mark.skipif(not Path(NGINX).exists(), reason="no nginx (apt-get install nginx-light)")
 
 
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory, fake, migrated_database) -> Iterator[Gateway]:
     """A gateway that believes its proxy on loopback."""
-    environment = {"FORWARDED_ALLOW_IPS": "127.0.0.1", "HTTPS_ONLY": "true", "MAX_BODY_MB": "1"}
+    environment = {
+        "FORWARDED_ALLOW_IPS": "127.0.0.1",
+        "HTTPS_ONLY": "true",
+        "MAX_BODY_MB": "1",
+        "FAILED_AUTH_LIMIT": "3",
+    } | LOGGED
     directory = tmp_path_factory.mktemp("behind") / "gateway"
     models = {"fake/ok": "ok", "fake/steady": "ok?tokens=8&delay=0.15"}
     with Served(directory, seed(fake, models), environment, database=migrated_database) as gateway:
@@ -124,12 +130,67 @@ def test_a_form_of_admin_is_accepted_through_the_proxy(nginx):
     assert answer.status_code == 200, "403 would mean that the gateway did not believe X-Forwarded-Proto"
 
 
-def test_a_stranger_cannot_say_that_it_came_over_tls(tmp_path_factory, fake, migrated_database):
+# --- Where a request comes from ---------------------------------------------------------------------------------------
+
+
+def logged_address(gateway: Gateway, response: httpx.Response) -> str:
+    """The address of the caller in the request's line of the log."""
+    assert response.status_code == 200, response.text
+
+    def find() -> list[str]:
+        lines = [json.loads(line) for line in gateway.log.splitlines() if line.startswith("{")]
+        mine = response.headers["x-request-id"]
+        return [line["client"] for line in lines if line["logger"] == "gateway.access" and line["request_id"] == mine]
+
+    (address,) = until(find, "the request's line is in the log")
+    return address
+
+
+def ask(client: httpx.Client, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.post(CHAT, json={"model": "fake/ok", "messages": MESSAGES}, headers=named)
+
+
+@needs_nginx
+def test_behind_nginx_the_address_is_that_of_its_client(nginx, behind):
+    transport = httpx.HTTPTransport(verify=False, local_address="127.0.0.2")
+    with httpx.Client(base_url=nginx.base_url, headers=nginx.headers, transport=transport) as other:
+        assert logged_address(behind, ask(other)) == "127.0.0.2"
+        assert logged_address(behind, ask(other, X_Forwarded_For="203.0.113.9")) == "127.0.0.2", "a claim is replaced"
+    assert logged_address(behind, ask(nginx)) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "believed"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("203.0.113.9, 198.51.100.7", "198.51.100.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("203.0.113.9, 198.51.100.7, 127.0.0.1", "198.51.100.7"),
+    ],
+    ids=["one", "a claim before the proxy's own word", "IPv6", "through two proxies that are believed"],
+)
+def test_a_believed_proxy_says_where_a_request_comes_from(behind, claimed, believed):
+    assert logged_address(behind, ask(behind.client, X_Forwarded_For=claimed)) == believed
+
+
+def test_wrong_keys_are_counted_by_the_address_behind_the_proxy(behind):
+    def status(address: str) -> int:
+        headers = {"Authorization": "Bearer sk-or-v1-wrong", "X-Forwarded-For": address}
+        return behind.client.post(CHAT, json={"model": "fake/ok", "messages": MESSAGES}, headers=headers).status_code
+
+    assert [status("203.0.113.50") for _ in range(4)] == [401, 401, 401, 429]
+    assert status("203.0.113.51") == 401
+
+
+def test_a_stranger_is_believed_nothing(tmp_path_factory, fake, migrated_database):
     directory = tmp_path_factory.mktemp("strangers") / "gateway"
-    environment = {"FORWARDED_ALLOW_IPS": "192.0.2.7", "HTTPS_ONLY": "true"}
+    environment = {"FORWARDED_ALLOW_IPS": "192.0.2.7", "HTTPS_ONLY": "true", **LOGGED}
     with Served(directory, seed(fake, {"fake/ok": "ok"}), environment, database=migrated_database) as gateway:
         claimed = gateway.client.get("/admin/login/", headers={"X-Forwarded-Proto": "https"})
-    assert "strict-transport-security" not in claimed.headers
+        assert "strict-transport-security" not in claimed.headers
+        claims = {"X_Forwarded_For": "203.0.113.9", "Forwarded": "for=203.0.113.9", "X_Real_IP": "203.0.113.9"}
+        assert logged_address(gateway, ask(gateway.client, **claims)) == "127.0.0.1"
 
 
 @pytest.mark.skipif(not shutil.which("caddy"), reason="no caddy")
