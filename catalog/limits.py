@@ -6,7 +6,7 @@ Pure: values and rules alone. The counting is `routingapp.limits`'.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -75,14 +75,14 @@ def amount(text: str) -> int:
     return int(digits)
 
 
-def check_environment(environment: Mapping[str, str]) -> None:
-    """Raise `ValueError`, naming the variable, if a limit in the environment is no limit. An empty one counts as unset."""
+def problems_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each limit in the environment that is none, naming the variable. An empty one counts as unset."""
     for name, text in environment.items():
         if text and VARIABLE.fullmatch(name):
             try:
                 amount(text)
             except ValueError as error:
-                raise ValueError(f"{name}={text!r} {error}; unset it for no limit") from None
+                yield f"{name}={text!r} {error}; unset it for no limit"
 
 
 def overridden(limits: Limits, provider_slug: str, lookup: Callable[[str], str | None]) -> Limits:

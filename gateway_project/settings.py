@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
 
-from catalog.limits import amount, check_environment
+from catalog.limits import amount, problems_of_environment
+from gateway_project.variables import Variables
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
@@ -18,37 +18,8 @@ env.prefix = ""
 environ.Env.read_env(BASE_DIR / ".env")
 
 
-def positive(name: str, default: float, kind: type = int) -> float:
-    """The number in variable `name`, which must be above zero."""
-    raw = env.str(name, default="")
-    try:
-        value = kind(raw) if raw else default
-    except ValueError:
-        raise ImproperlyConfigured(f"{name}={raw!r} is not a number; give one above 0, e.g. {name}={default}") from None
-    if value <= 0:
-        raise ImproperlyConfigured(f"{name}={raw!r} must be above 0, e.g. {name}={default}")
-    return value
-
-
-def flag(name: str, default: bool) -> bool:
-    """The boolean in variable `name`: true/false, 1/0, yes/no, on/off. Anything else is refused, not guessed."""
-    raw = env.str(name, default="").strip().lower()
-    if not raw:
-        return default
-    if raw in ("1", "true", "yes", "on"):
-        return True
-    if raw in ("0", "false", "no", "off"):
-        return False
-    raise ImproperlyConfigured(f"{name}={raw!r} is not a boolean; use true or false")
-
-
-def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
-    """The word in variable `name`, one of `allowed`."""
-    value: str = env.str(name, default="").strip() or default
-    if value not in allowed:
-        raise ImproperlyConfigured(f"{name}={value!r} is not known; use one of {', '.join(allowed)}")
-    return value
-
+variables = Variables(env)
+flag, positive, choice = variables.flag, variables.positive, variables.choice
 
 DEBUG = flag("DEBUG", False)
 VAR_DIR = Path(env.str("VAR_DIR", default="") or BASE_DIR / "var").expanduser().resolve()
@@ -71,7 +42,7 @@ def _secret_key() -> str:
             file.write(key)
             return key
     except OSError as error:
-        raise ImproperlyConfigured(f"SECRET_KEY is not set and {path} cannot be written: {error}") from error
+        return variables.refuse(f"SECRET_KEY is not set and {path} cannot be written: {error}", "")
 
 
 SECRET_KEY = _secret_key()
@@ -162,69 +133,53 @@ SQLITE_PATH = Path(
 ).expanduser()
 
 
-def _database() -> dict[str, Any]:
-    url = env.str("DATABASE_URL", default="")
-    if USE_SQLITE_LOG:
-        return {
-            "ENGINE": "django_prometheus.db.backends.sqlite3",
-            "NAME": str(SQLITE_PATH),
-            "OPTIONS": {
-                # One writer at a time, readers never blocked, and a writer that waits instead of failing.
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;",
-                "transaction_mode": "IMMEDIATE",
-                "timeout": 10,
-            },
-        }
-    if not url:
-        raise ImproperlyConfigured(
-            "USE_SQLITE_LOG=false needs DATABASE_URL, e.g. DATABASE_URL=postgres://gateway:secret@localhost/gateway"
-        )
-    database = env.db_url("DATABASE_URL")
+def _sqlite() -> dict[str, Any]:
+    return {
+        "ENGINE": "django_prometheus.db.backends.sqlite3",
+        "NAME": str(SQLITE_PATH),
+        "OPTIONS": {
+            # One writer at a time, readers never blocked, and a writer that waits instead of failing.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 10,
+        },
+    }
+
+
+def _postgresql() -> dict[str, Any]:
+    if not variables.text("DATABASE_URL"):
+        example = "DATABASE_URL=postgres://gateway:secret@localhost/gateway"
+        return variables.refuse(f"USE_SQLITE_LOG=false needs DATABASE_URL, e.g. {example}", {})
+    try:
+        database = env.db_url("DATABASE_URL")
+    except ValueError as error:
+        return variables.refuse(f"DATABASE_URL cannot be read: {error}; quote what a URL cannot hold", {})
     if not database.get("ENGINE", "").endswith("postgresql"):
-        raise ImproperlyConfigured("DATABASE_URL must start with postgres://; for SQLite leave USE_SQLITE_LOG unset")
+        return variables.refuse("DATABASE_URL must start with postgres://; for SQLite leave USE_SQLITE_LOG unset", {})
     counted = "django_prometheus.db.backends.postgresql"
     return {**database, "ENGINE": counted, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 
 if USE_SQLITE_LOG:
     SQLITE_PATH.parent.mkdir(parents=True, exist_ok=True)
-DATABASES = {"default": _database()}
+DATABASES = {"default": _sqlite() if USE_SQLITE_LOG else _postgresql()}
 
 # --- The gateway ------------------------------------------------------------------------------------------------------
 
 
-def config_file(name: str, default: Path) -> Path:
-    """The file that variable `name` names, which must exist, or `default`, which need not."""
-    given = env.str(name, default="")
-    if given and not Path(given).expanduser().is_file():
-        raise ImproperlyConfigured(f"{name}={given!r} is no file; correct the path or unset it for {default}")
-    return Path(given).expanduser() if given else default
-
-
-MODELS_CONFIG = config_file("MODELS_CONFIG", BASE_DIR / "catalog" / "models.yaml")
-ROUTING_CONFIG = config_file("ROUTING_CONFIG", BASE_DIR / "routing.yaml")
+MODELS_CONFIG = variables.file("MODELS_CONFIG", BASE_DIR / "catalog" / "models.yaml")
+ROUTING_CONFIG = variables.file("ROUTING_CONFIG", BASE_DIR / "routing.yaml")
 OFFLOAD = flag("OFFLOAD", False)
 EMBEDDED_WORKER = flag("EMBEDDED_WORKER", True)
 REQUIRE_API_KEY = flag("REQUIRE_API_KEY", False)
 RATE_LIMIT_ENABLED = flag("RATE_LIMIT_ENABLED", True)
 
 
-def optional_limit(name: str) -> int | None:
-    """The limit in variable `name`, a whole number above zero; None where it is not set."""
-    raw = env.str(name, default="")
-    try:
-        return amount(raw) if raw else None
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name}={raw!r} {error}; unset it for no limit") from None
-
-
-ANONYMOUS_RPM_LIMIT = optional_limit("ANONYMOUS_RPM_LIMIT")
-ANONYMOUS_TPM_LIMIT = optional_limit("ANONYMOUS_TPM_LIMIT")
+ANONYMOUS_RPM_LIMIT = variables.limit("ANONYMOUS_RPM_LIMIT", amount)
+ANONYMOUS_TPM_LIMIT = variables.limit("ANONYMOUS_TPM_LIMIT", amount)
 FAILED_AUTH_LIMIT = int(positive("FAILED_AUTH_LIMIT", 30))
-try:
-    check_environment(os.environ)
-except ValueError as error:
-    raise ImproperlyConfigured(str(error)) from None
+for problem in problems_of_environment(os.environ):
+    variables.refuse(problem, None)
 UNPRICED = choice("UNPRICED", "warn", ("warn", "allow", "block"))
 MAX_BODY_MB = positive("MAX_BODY_MB", 32, float)
 HEAD_TIMEOUT_S = positive("HEAD_TIMEOUT_S", 15, float)
@@ -237,12 +192,10 @@ JOURNAL_DIR = VAR_DIR / "journal"
 JOURNAL_FSYNC = flag("JOURNAL_FSYNC", False)
 LOG_CONTENT = choice("LOG_CONTENT", "none", ("none", "hash", "full"))
 FORWARDED_ALLOW_IPS = env.str("FORWARDED_ALLOW_IPS", default="")
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
-ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="").strip()
+METRICS_TOKEN = variables.text("METRICS_TOKEN")
+ALERT_WEBHOOK_URL = variables.text("ALERT_WEBHOOK_URL")
 if ALERT_WEBHOOK_URL and not ALERT_WEBHOOK_URL.startswith(("https://", "http://")):
-    raise ImproperlyConfigured(
-        "ALERT_WEBHOOK_URL must start with https:// (or http://); it is not shown here: it is a secret"
-    )
+    variables.refuse("ALERT_WEBHOOK_URL must start with https:// (or http://); it is not shown here: it is a secret", None)
 # Read by the SDK of OpenTelemetry, as all other OTEL_* variables; here they only say whether it is wanted.
 TRACING = not flag("OTEL_SDK_DISABLED", False) and bool(
     env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="") or env.str("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", default="")
@@ -274,3 +227,5 @@ LOGGING = {
         "aiohttp": {"level": "WARNING"},
     },
 }
+
+variables.check()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-READS = re.compile(r"""(?:flag|positive|choice|config_file|env\.\w+)\(\s*"([A-Z][A-Z_]+)\"""")
+READS = re.compile(r"""(?:flag|positive|choice|(?:env|variables)\.\w+)\(\s*"([A-Z][A-Z_]+)\"""")
 REFERENCES = re.compile(r"\$\{([A-Z][A-Z_]+)")
 
 
@@ -72,6 +72,43 @@ def test_a_bad_value_stops_the_start_in_under_a_second_naming_the_variable(tmp_p
     assert result.returncode != 0
     assert f"{name}='{value}'" in result.stderr
     assert time.process_time() - began < 1
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path):
+    bad = {
+        "DEBUG": "perhaps",
+        "MAX_BODY_MB": "-1",
+        "LOG_FORMAT": "xml",
+        "GEMINI_RPM_LIMIT": "0",
+        "ANONYMOUS_RPM_LIMIT": "-3",
+    }
+    run = subprocess.run(
+        [sys.executable, "manage.py", "serve"],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "VAR_DIR": str(tmp_path),
+            "USE_SQLITE_LOG": "false",
+            "ALERT_WEBHOOK_URL": "x",
+            **bad,
+        },
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    first, *problems = run.stderr.splitlines()
+    assert run.returncode == 1
+    assert first == "7 variables cannot be used:"
+    assert all(problem.startswith("- ") for problem in problems)
+    assert [name for name in (*bad, "DATABASE_URL", "ALERT_WEBHOOK_URL") if name not in run.stderr] == []
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/gateway", "postgres://localhost:port/gateway"])
+def test_an_address_of_another_kind_of_database_is_refused(tmp_path, url):
+    refused = start(tmp_path, USE_SQLITE_LOG="false", DATABASE_URL=url)
+    assert refused.returncode != 0
+    assert "VariablesRefused: DATABASE_URL" in refused.stderr
 
 
 def test_postgresql_without_an_address_is_refused(tmp_path):
