@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from catalog import environment
 from catalog.entries import Unconfigured, resolve
 from catalog.seed import fields
-from catalog.seed.document import Section, read
+from catalog.seed.document import Document, Section, read
 from catalog.seed.problems import Problem, suggestion
 from catalog.seed.wanted import Origin, Seed, WantedAdapter, WantedProvider
 from routingapp.models import RoutingPolicy
@@ -39,9 +38,9 @@ class Routing:
     problems: tuple[Problem, ...]
 
 
-def parse(path: Path, seed: Seed) -> Routing:
-    """The file read against the adapters of `seed`. Raises `SeedRefused` where it is no YAML mapping at all."""
-    top = read(path)
+def parse(document: Document, seed: Seed) -> Routing:
+    """The file read against the adapters of `seed`. Raises `SeedRefused` where it is not YAML."""
+    top = read(document)
     top.only(TOP_FIELDS)
     policy = {name: fields.default(RoutingPolicy, name) for name in _POLICY}
     parameter = top.section("routing_parameter")
@@ -60,6 +59,23 @@ def parse(path: Path, seed: Seed) -> Routing:
         policy["local_fraction"] = None
     origin = Origin(top.source.file, top.line(), "")
     return Routing(weights, policy, origin, tuple(top.source.problems))
+
+
+def describe(policy: RoutingPolicy) -> dict[str, Any]:
+    """The file that says what the default policy says, as far as the file has words for it."""
+    parameters = {name: getattr(policy, column) for name, column in _PARAMETERS.items()}
+    return {
+        "routing_strategy": policy.strategy,
+        "routing_parameter": {name: value for name, value in parameters.items() if value is not None},
+        "timeout": policy.deadline_s,
+        "health_check": {"interval": policy.health_check_interval_s, "timeout": policy.health_check_timeout_s},
+    }
+
+
+def unsaid(policy: RoutingPolicy) -> list[str]:
+    """The columns of the default policy that somebody has set and the file has no word for."""
+    columns = [field.name for field in RoutingPolicy._meta.concrete_fields if field.name not in (*_POLICY, "id", "model")]
+    return [name for name in columns if getattr(policy, name) != fields.default(RoutingPolicy, name)]
 
 
 def _health_check(top: Section) -> dict[str, Any]:

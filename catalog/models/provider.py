@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.text import slugify
 
 from catalog.entries import Continuation, DialectName, ReasoningEcho, ReasoningInput
 from catalog.limited import Limited
@@ -190,3 +192,12 @@ class Provider(Limited):
     def clean(self) -> None:
         if not re.match(r"^(https?://|\$\{)", self.base_url):
             raise ValidationError({"base_url": "Start with http://, https:// or a ${VARIABLE}."})
+        if "@" in urlsplit(self.base_url).netloc or "?" in self.base_url:
+            raise ValidationError(
+                {"base_url": "Leave out user, password and query; a key belongs in `api key`, as ${NAME}."}
+            )
+        self.base_url = self.base_url.rstrip("/")
+        if self.slug != slugify(self.slug):
+            raise ValidationError(
+                {"slug": f"Write it in lower-case letters and digits, e.g. {slugify(self.slug) or 'acme'}."}
+            )

@@ -6,5 +6,6 @@ stanzas        kinds of providers            -> the provider a route means
 models_file    the whole file                -> `Seed`: every row that is wanted
 merge          wanted rows                   -> the database, and a report of what changed
 catalogue      the above for this app's rows
+export         the catalogue's rows           -> what such a file says of them; yaml_writer: its text
 problems       what is wrong with a file, all of it, each with file, line, field and cure
 """

@@ -1,4 +1,4 @@
-"""The catalogue's own rows: providers, models with their aliases, adapters, written in this order."""
+"""The catalogue's own rows: providers, models with their aliases, adapters, their dated prices, written in this order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from catalog.models import Adapter, AdapterPrice, LanguageModel, ModelAlias, Provider
 from catalog.seed.merge import Merge, Rows
 from catalog.seed.problems import Problem, SeedRefused
+from catalog.seed.report import Action
 from catalog.seed.wanted import Seed, WantedModel
 
 
@@ -75,6 +76,8 @@ class AdapterRows(Rows):
 
     def __init__(self) -> None:
         super().__init__("adapter", Adapter)
+        self.repriced: set[int] = set()
+        """Ids of those that got another price."""
         self._pricing = {
             price.adapter_id: price.pricing for price in AdapterPrice.objects.in_force().order_by("effective_from")
         }
@@ -90,6 +93,7 @@ class AdapterRows(Rows):
         if "pricing" in values and values["pricing"] != self._pricing.get(row.pk):
             AdapterPrice.objects.create(adapter=row, pricing=values["pricing"], note="From the models file.")
             self._pricing[row.pk] = values["pricing"]
+            self.repriced.add(row.pk)
 
 
 def write(seed: Seed, merge: Merge) -> dict[str, Adapter]:
@@ -116,12 +120,42 @@ def write(seed: Seed, merge: Merge) -> dict[str, Adapter]:
         row = merge.put(adapters, wanted.key, identity, wanted.values, wanted.origin)
         if row is not None:
             written[wanted.key] = row
+    dated = _write_prices(seed, written, merge)
     merge.retire(adapters, [wanted.key for wanted in seed.adapters])
     merge.retire(models, by_id)
     merge.retire(providers, by_slug)
     report = merge.report
     report.models, report.providers, report.adapters = len(seed.models), len(seed.providers), len(seed.adapters)
+    report.repriced = sorted(key for key, row in written.items() if row.pk in adapters.repriced or key in dated)
     return written
+
+
+def _write_prices(seed: Seed, adapters: Mapping[str, Adapter], merge: Merge) -> set[str]:
+    """Write the dated prices; gives the keys of the adapters for which that changed something.
+
+    Raises `SeedRefused` where the file says something else of a price that has been in force.
+    """
+    rows = Rows("price", AdapterPrice)
+    before, touched = len(merge.report.changes), {}
+    problems: list[Problem] = []
+    for wanted in seed.adapters:
+        adapter = adapters.get(wanted.key)
+        if adapter is None:
+            continue
+        for price in wanted.prices:
+            identity = {"adapter_id": adapter.pk, "effective_from": price.effective_from}
+            row = rows.find(identity)
+            if row is not None and row.is_in_force and row.pricing != price.values["pricing"]:
+                problems.append(price.origin.problem("has been in force and stays as it is; give a later moment"))
+                continue
+            key = f"{wanted.key} from {price.effective_from.isoformat()}"
+            merge.put(rows, key, identity, price.values, price.origin)
+            touched[key] = wanted.key
+    if problems:
+        raise SeedRefused(problems)
+    merge.retire(rows, touched)
+    written = (Action.ADDED, Action.CHANGED)
+    return {touched[change.key] for change in merge.report.changes[before:] if change.action in written}
 
 
 def _write_models(seed: Seed, models: ModelRows, merge: Merge) -> dict[str, Any]:

@@ -94,18 +94,36 @@ def spell(place: Place) -> str:
     return text
 
 
-def read(path: Path) -> Section:
-    """The file's top section. Raises `SeedRefused` where it cannot be read or is no YAML mapping."""
-    source = Source(str(path))
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A configuration file: its name, as messages give it, and its text."""
+
+    name: str
+    text: str
+
+    @classmethod
+    def at(cls, path: Path) -> Document:
+        """The file at `path`. Raises `SeedRefused` where it cannot be read or is no text."""
+        try:
+            return cls.of(str(path), path.read_bytes())
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SeedRefused([Problem(str(path), 0, "", f"cannot be read: {reason}")]) from error
+
+    @classmethod
+    def of(cls, name: str, content: bytes) -> Document:
+        """The file of that name and content. Raises `SeedRefused` where it is no text."""
+        try:
+            return cls(name, content.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise SeedRefused([Problem(name, 0, "", "is not UTF-8 text; save it as UTF-8")]) from error
+
+
+def read(document: Document) -> Section:
+    """The document's top section. Raises `SeedRefused` where it is not YAML."""
+    source = Source(document.name)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SeedRefused([Problem(source.file, 0, "", f"cannot be read: {reason}")]) from error
-    except UnicodeDecodeError as error:
-        raise SeedRefused([Problem(source.file, 0, "", "is not UTF-8 text; save it as UTF-8")]) from error
-    try:
-        loader = yaml.SafeLoader(text)
+        loader = yaml.SafeLoader(document.text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         # `problem` alone: str(error) would quote the line, and with it perhaps a key.

@@ -134,6 +134,11 @@ def secret(section: Section, key: str) -> str | None:
     return value if _is_safe_reference(section, key, value) else None
 
 
+def secret_or_none(section: Section, key: str) -> str | None:
+    """As `secret`; "" says that no key is sent, whatever else is known of the provider."""
+    return "" if section.values.get(key) == "" else secret(section, key)
+
+
 def secrets(section: Section, key: str) -> list[str] | None:
     """The list of references in field `key`."""
     if not section.given(key):

@@ -9,17 +9,16 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from catalog.limited import COLUMNS as LIMIT_COLUMNS
 from catalog.models import Adapter, LanguageModel, ModelAlias
-from catalog.seed import fields
-from catalog.seed.document import Section, read, spell
+from catalog.seed import dated_prices, fields
+from catalog.seed.document import Document, Section, read, spell
 from catalog.seed.stanzas import Kinds
-from catalog.seed.wanted import Origin, Seed, WantedAdapter, WantedModel, WantedProvider
+from catalog.seed.wanted import Origin, Seed, WantedAdapter, WantedModel, WantedPrice, WantedProvider
 
-_MODEL_COLUMNS = {
+MODEL_COLUMNS = {
     "id": "public_id",
     "supported_params": "supported_parameters",
     "enabled": "is_enabled",
@@ -33,7 +32,8 @@ _MODEL_COLUMNS = {
         )
     },
 }  # fmt: skip
-_ROUTE_COLUMNS = {
+"""Fields of a model, and the columns of `LanguageModel` they stand for."""
+ROUTE_COLUMNS = {
     "provider_model_id": "upstream_model",
     "supported_params": "supported_parameters",
     "enabled": "is_enabled",
@@ -41,10 +41,11 @@ _ROUTE_COLUMNS = {
     "max_output_length": "max_output_length",
     "quantization": "quantization",
 }
+"""The same of a route and `Adapter`."""
 _INHERITED = ("base_url", "api_key", "provider_model_id", "quantization")
-MODEL_FIELDS = (*_MODEL_COLUMNS, *_INHERITED, "provider", "aliases", "pricing", "limits", "route")
+MODEL_FIELDS = (*MODEL_COLUMNS, *_INHERITED, "provider", "aliases", "pricing", "limits", "route")
 """Every field of a model."""
-ROUTE_FIELDS = (*_ROUTE_COLUMNS, "kind", "weight", "base_url", "api_key", "pricing", "limits")
+ROUTE_FIELDS = (*ROUTE_COLUMNS, "kind", "weight", "base_url", "api_key", "pricing", "prices", "limits")
 """Every field of a route."""
 TOP_FIELDS = ("models", "providers")
 
@@ -59,11 +60,12 @@ class _Route:
     provider: WantedProvider
     values: dict[str, Any]
     weight: float
+    prices: tuple[WantedPrice, ...]
 
 
-def parse(path: Path) -> Seed:
-    """What the file asks for, with the problems found in it. Raises `SeedRefused` where it is no YAML mapping at all."""
-    top = read(path)
+def parse(document: Document) -> Seed:
+    """What the file asks for, with the problems found in it. Raises `SeedRefused` where it is not YAML."""
+    top = read(document)
     top.only(TOP_FIELDS)
     if not top.given("models"):
         top.complain("is missing; give a list of models, or [] for none", "models")
@@ -82,8 +84,8 @@ def parse(path: Path) -> Seed:
 
 def _model(section: Section) -> WantedModel | None:
     section.only(MODEL_FIELDS)
-    values = {**_defaults(LanguageModel, _MODEL_COLUMNS), "pricing": {}}
-    given = fields.columns(section, _MODEL_COLUMNS, LanguageModel) | fields.pricing(section)
+    values = {**_defaults(LanguageModel, MODEL_COLUMNS), "pricing": {}}
+    given = fields.columns(section, MODEL_COLUMNS, LanguageModel) | fields.pricing(section)
     for name in ("id", "name"):
         if not section.given(name):
             section.complain("is missing", name)
@@ -92,6 +94,8 @@ def _model(section: Section) -> WantedModel | None:
     values |= given
     _check_lengths(section, values["context_length"], values["max_output_length"])
     values["owned_by"] = given.get("owned_by") or _owner(section)
+    if section.values.get("route") == [] and not values["owned_by"]:
+        section.complain("is missing; a model without routes needs it", "owned_by")
     values["aliases"] = _aliases(section)
     public_id = given.get("public_id")
     return WantedModel(public_id, values, _origin(section)) if public_id else None
@@ -113,13 +117,14 @@ def _aliases(section: Section) -> list[str]:
 
 
 def _adapters(section: Section, model: WantedModel, kinds: Kinds) -> list[WantedAdapter]:
-    """The model's routes. What the model says of base URL, key, upstream id, quantization and limits holds for all of them."""
+    """The model's routes. What the model says of base URL, key, upstream id, quantization and limits holds for all of them.
+
+    `route: []`: nobody serves it yet.
+    """
     routes = section.sections("route") if section.given("route") else [section]
-    if not routes:
-        section.complain("must hold at least one route", "route")
     base_url, api_key = fields.base_url(section), fields.secret(section, "api_key")
     inherited = {
-        **_defaults(Adapter, _ROUTE_COLUMNS | LIMIT_COLUMNS),
+        **_defaults(Adapter, ROUTE_COLUMNS | LIMIT_COLUMNS),
         "pricing": None,
         "upstream_model": model.id,
         **fields.columns(section, _INHERITED_COLUMNS, Adapter),
@@ -128,19 +133,23 @@ def _adapters(section: Section, model: WantedModel, kinds: Kinds) -> list[Wanted
     found: list[_Route] = []
     for route in routes:
         values, weight, address, key = inherited, 1.0, base_url, api_key
+        prices: tuple[WantedPrice, ...] = ()
         if route is not section:
             route.only(ROUTE_FIELDS)
-            values = inherited | fields.columns(route, _ROUTE_COLUMNS, Adapter) | fields.pricing(route)
+            values = inherited | fields.columns(route, ROUTE_COLUMNS, Adapter) | fields.pricing(route)
             values |= fields.limits(route, Adapter)
             _check_lengths(route, values["context_length"] or model.values["context_length"], values["max_output_length"])
-            weight = _weight(route)
+            weight, prices = _weight(route), dated_prices.of(route)
+            if prices:
+                # They say what it costs at all times: the one in force is not another thing to be compared.
+                values = {name: value for name, value in values.items() if name != "pricing"}
             address, key = fields.base_url(route) or base_url, fields.secret(route, "api_key") or api_key
         kind = route.values.get("kind") or section.values.get("provider")
         if not isinstance(kind, str):
             route.complain("must name the provider's kind, e.g. deepseek", "provider" if route is section else "kind")
         elif address or not (route.given("base_url") or section.given("base_url")):
             provider = kinds.provider(kind, address, key, route)
-            found += [_Route(route, provider, values, weight)] if provider else []
+            found += [_Route(route, provider, values, weight, prices)] if provider else []
     return _keyed(model, found)
 
 
@@ -157,7 +166,9 @@ def _keyed(model: WantedModel, routes: list[_Route]) -> list[WantedAdapter]:
             line = adapters[key].origin.line
             route.section.complain(f"is the same route as line {line}; remove one and give the other more weight")
             continue
-        adapters[key] = WantedAdapter(key, model, route.provider, route.values, route.weight, _origin(route.section))
+        adapters[key] = WantedAdapter(
+            key, model, route.provider, route.values, route.weight, _origin(route.section), route.prices
+        )
     return list(adapters.values())
 
 

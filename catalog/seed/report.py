@@ -55,6 +55,8 @@ class Report:
     providers: int = 0
     adapters: int = 0
     changes: list[Change] = field(default_factory=list)
+    repriced: list[str] = field(default_factory=list)
+    """The adapters that got, or will get, a price of their own."""
 
     def lines(self) -> list[str]:
         """The diff: + added, ~ changed, - disabled, = kept, ? no longer in the file."""

@@ -15,7 +15,7 @@ from django.utils.text import slugify
 from catalog.limited import COLUMNS as LIMIT_COLUMNS
 from catalog.models import Provider
 from catalog.seed import fields
-from catalog.seed.document import Section, read, spell
+from catalog.seed.document import Document, Section, read, spell
 from catalog.seed.problems import SeedRefused, suggestion
 from catalog.seed.wanted import Origin, WantedProvider
 
@@ -29,24 +29,26 @@ _QUIRKS = (
 )  # fmt: skip
 _POLICIES = ("collects_data", "has_zero_data_retention")
 _PUBLISHED = ("privacy_policy_url", "terms_of_service_url", "status_page_url", "headquarters")
-_COLUMNS = {
+COLUMNS = {
     "name": "name",
     "dialect": "dialect",
     "local": "is_local",
     "enabled": "is_enabled",
     **{name: name for name in (*_QUIRKS, *_POLICIES, *_PUBLISHED)},
 }
-_TIMEOUTS = {
+"""Fields of a stanza, and the columns of `Provider` they stand for."""
+TIMEOUTS = {
     "connect": "connect_timeout_s",
     "first_byte": "first_byte_timeout_s",
     "idle": "idle_timeout_s",
     "total": "total_timeout_s",
 }
-FIELDS = ("kind", *_COLUMNS, "base_url", "api_key", "api_keys", "headers", "timeouts", "limits")
+"""The same of its field `timeouts`."""
+FIELDS = ("kind", *COLUMNS, "base_url", "api_key", "api_keys", "headers", "timeouts", "limits")
 """Every field of a stanza."""
 
 _WRITTEN = (
-    *_COLUMNS.values(), *_TIMEOUTS.values(), *LIMIT_COLUMNS.values(), "base_url", "api_key", "api_keys", "extra_headers",
+    *COLUMNS.values(), *TIMEOUTS.values(), *LIMIT_COLUMNS.values(), "base_url", "api_key", "api_keys", "extra_headers",
 )  # fmt: skip
 _SLUG_LENGTH = 50
 _VARIABLE = re.compile(r"\$\{(\w+)")
@@ -56,7 +58,7 @@ class Kinds:
     """The known kinds of providers, and the providers that routes have asked for so far."""
 
     def __init__(self) -> None:
-        self._stanzas: dict[str, dict[str, Any]] = dict(_shipped())
+        self._stanzas: dict[str, dict[str, Any]] = dict(shipped())
         self._wanted: dict[str, WantedProvider] = {}
 
     def add(self, top: Section) -> None:
@@ -115,9 +117,12 @@ class Kinds:
 
 
 @functools.cache
-def _shipped() -> Mapping[str, dict[str, Any]]:
-    """The stanzas of `providers.yaml`, read once in a process: the file is part of the program."""
-    top = read(SHIPPED)
+def shipped() -> Mapping[str, dict[str, Any]]:
+    """The stanzas of `providers.yaml` by kind, as values of `Provider` columns.
+
+    Read once in a process: the file is part of the program.
+    """
+    top = read(Document.at(SHIPPED))
     stanzas = _stanzas(top, {})
     if top.source.problems:
         raise SeedRefused(top.source.problems)
@@ -146,13 +151,13 @@ def _stanzas(top: Section, known: Mapping[str, dict[str, Any]]) -> dict[str, tup
 def _stanza(section: Section) -> dict[str, Any]:
     """What a stanza says, as values of `Provider` columns."""
     section.only(FIELDS)
-    values = fields.columns(section, _COLUMNS, Provider)
+    values = fields.columns(section, COLUMNS, Provider)
     timeouts = section.section("timeouts")
-    timeouts.only(_TIMEOUTS)
-    values |= fields.columns(timeouts, _TIMEOUTS, Provider) | fields.limits(section, Provider)
+    timeouts.only(TIMEOUTS)
+    values |= fields.columns(timeouts, TIMEOUTS, Provider) | fields.limits(section, Provider)
     for column, value in (
         ("base_url", fields.base_url(section)),
-        ("api_key", fields.secret(section, "api_key")),
+        ("api_key", fields.secret_or_none(section, "api_key")),
         ("api_keys", fields.secrets(section, "api_keys")),
         ("extra_headers", fields.headers(section)),
     ):

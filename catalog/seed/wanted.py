@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from catalog.seed.problems import Problem
@@ -52,6 +53,15 @@ class WantedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedPrice:
+    """What a route costs from a moment on."""
+
+    effective_from: datetime
+    values: Mapping[str, Any]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class WantedAdapter:
     """A route of a model. `key` is what reports call it and what it is known by from one load to the next."""
 
@@ -61,6 +71,7 @@ class WantedAdapter:
     values: Mapping[str, Any]
     weight: float
     origin: Origin
+    prices: tuple[WantedPrice, ...] = ()
 
     @property
     def upstream_model(self) -> str:

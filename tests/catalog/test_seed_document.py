@@ -9,7 +9,7 @@ def read(tmp_path):
     def read(text):
         path = tmp_path / "models.yaml"
         path.write_text(text)
-        return document.read(path)
+        return document.read(document.Document.at(path))
 
     return read
 
@@ -80,7 +80,7 @@ def test_invalid_yaml_names_the_line_and_does_not_quote_it(read):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SeedRefused, match=r"absent\.yaml: cannot be read: No such file"):
-        document.read(tmp_path / "absent.yaml")
+        document.Document.at(tmp_path / "absent.yaml")
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: \x00\n"])
@@ -89,7 +89,7 @@ def test_a_binary_file_is_refused(tmp_path, content):
     path.write_bytes(content)
 
     with pytest.raises(SeedRefused):
-        document.read(path)
+        document.read(document.Document.at(path))
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "models\n"])

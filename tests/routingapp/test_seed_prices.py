@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from catalog.models import AdapterPrice
+from catalog.seed.problems import SeedRefused
 from routingapp import seed
 from tests import factories
 
@@ -96,3 +97,56 @@ def test_overrides_may_be_written_without_quotes(load):
     load({"prompt": 0.0005, "overrides": [{"min_prompt_tokens": 200000, "prompt": 0.001}]})
 
     assert prices() == [{"prompt": "0.0005", "overrides": [{"min_prompt_tokens": 200000, "prompt": "0.001"}]}]
+
+
+@pytest.fixture
+def load_dated(settings, tmp_path):
+    """Loads a route with these dated prices: (moment, pricing) each."""
+    settings.ROUTING_CONFIG = tmp_path / "absent.yaml"
+    path = tmp_path / "models.yaml"
+
+    def load(*dated, **options):
+        written = "".join(f"          - {{from: {moment}, pricing: {json.dumps(pricing)}}}\n" for moment, pricing in dated)
+        route = "      - kind: acme\n        base_url: https://acme.example/v1\n        prices:\n"
+        path.write_text(f"models:\n  - id: falcon\n    name: Falcon\n    route:\n{route}{written}")
+        return seed.load(path, **options)
+
+    return load
+
+
+def test_dated_prices_are_rows_of_their_dates(load_dated):
+    report = load_dated(("2026-11-01", CHEAP), ("2031-01-01", DEAR))
+
+    assert [f"{price.effective_from:%Y-%m-%d}" for price in AdapterPrice.objects.order_by("pk")] == [
+        "2026-11-01",
+        "2031-01-01",
+    ]
+    assert prices() == [CHEAP, DEAR]
+    assert report.repriced == ["falcon at acme"]
+    again = load_dated(("2026-11-01", CHEAP), ("2031-01-01", DEAR))
+    assert (again.changes, again.repriced) == ([], [])
+
+
+def test_a_price_to_come_may_change_and_one_that_left_the_file_stays(load_dated):
+    load_dated(("2026-11-01", CHEAP), ("2031-01-01", DEAR))
+    report = load_dated(("2031-01-01", CHEAP))
+
+    assert prices() == [CHEAP, CHEAP]
+    assert "~ price falcon at acme from 2031-01-01T00:00:00+00:00" in report.lines()
+    assert report.repriced == ["falcon at acme"]
+
+
+def test_a_price_that_has_been_in_force_is_not_written_anew(load_dated):
+    load_dated(("2026-11-01", CHEAP))
+    with pytest.raises(SeedRefused, match=r"models\.yaml:8: .*prices\[0\]: has been in force and stays as it is"):
+        load_dated(("2026-11-01", DEAR))
+
+    assert prices() == [CHEAP]
+
+
+def test_a_price_added_in_admin_is_left_alone_by_dated_ones(load_dated):
+    load_dated(("2026-11-01", CHEAP))
+    factories.adapter_price(AdapterPrice.objects.get().adapter, pricing=DEAR, effective_from=timezone.now())
+
+    assert load_dated(("2026-11-01", CHEAP)).changes == []
+    assert prices() == [CHEAP, DEAR]
