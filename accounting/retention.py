@@ -1,14 +1,15 @@
 """How old request logs go: in small batches, so that neither memory nor a lock grows with the table.
 
-Hourly sums and totals stay. They are small, and what they say remains true.
+Hourly sums of requests and lifetime totals stay. They are small, and what they say remains true. Those of attempts go with the
+requests that they explain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from accounting.models import RequestLog
+from accounting.models import HourlyAttempt, RequestLog
 
 BATCH_ROWS = 1000
 
@@ -26,6 +27,14 @@ def delete_logs(before: datetime, progress: Progress) -> int:
         # From where the last page ended: at the beginning PostgreSQL keeps what was deleted until it is vacuumed.
         page = list(logs.after(*page[-1]).values_list("timestamp", "pk")[:BATCH_ROWS])
     return deleted
+
+
+def delete_attempts(before: datetime) -> int:
+    """Delete the sums of attempts of hours that ended before that time; return how many rows that were.
+
+    At once: an hour has a few for each adapter.
+    """
+    return HourlyAttempt.objects.filter(hour__lte=before - timedelta(hours=1)).delete()[0]
 
 
 def delete_content(before: datetime, progress: Progress) -> int:

@@ -16,7 +16,7 @@ from django.db import OperationalError, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.operations import BaseDatabaseOperations
 
-from accounting import rollups, slots
+from accounting import attempts, rollups, slots
 from accounting.lines import Line
 from accounting.models import RequestLog
 from accounting.record import COLUMNS
@@ -93,6 +93,7 @@ def _add_new(lines: Sequence[Line], using: str) -> int:
                 if cursor.rowcount != len(lines):
                     raise _SomeAreStored
             slots.add(lines, *rollups.add(lines, connection), connection)
+            attempts.add(lines, connection)
     return len(lines)
 
 

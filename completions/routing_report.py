@@ -1,16 +1,20 @@
-"""What routing was told to do beside what came of it, adapter by adapter: for `manage.py routingstats`."""
+"""What routing was told to do beside what came of it, model by model and adapter by adapter: for `manage.py routingstats`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from accounting import attempts_lately, statistics
+from accounting import attempts, statistics
+from accounting.attempts import Tried
 from accounting.reports import figures
 from accounting.statistics import Figures, GroupBy, Scope
+from catalog.entries import ModelEntry
 from completions import snapshot
+from completions.snapshot import Snapshot
 from gateway_project.errors import ModelNotFound
 from routingapp import overview
 from routingapp.health import Health
@@ -19,47 +23,96 @@ from routingapp.health import Health
 def report(hours: int, now: datetime, model: str | None = None) -> dict[str, Any]:
     """The last `hours` UTC hours, this one included. Raises `ModelNotFound` for a model that nobody knows.
 
-    Requests, tokens, money and times are those of the requests that ended at an adapter, from hourly sums; attempts, its
-    faults among them, are those of the latest requests alone.
+    Requests, tokens, money and times are those of the requests that ended at an adapter; `attempts` are all that were made
+    there. Both are hourly sums, so nothing in the window is left out, except attempts before `attempts_since`, whose sums are
+    deleted with the request logs.
     """
     loaded = snapshot.load()
     found = loaded.catalogue.find(model) if model else None
     if model and found is None:
         raise ModelNotFound(f"There is no model {model}; GET /v1/models lists them.")
     scope = Scope.last(hours, now, model=found.id if found else None)
-    used = {group.labels["adapter"]: group.figures for group in statistics.summary(scope, GroupBy.ADAPTER).groups}
-    tried, looked_at = attempts_lately.by_adapter(scope.start, model=found.id if found else None)
-    rows = []
-    for entry in (found,) if found else loaded.catalogue.models:
-        standing = overview.standing(entry, loaded.catalogue, loaded.routing, Health(), now=time.monotonic())
-        total = sum(used[adapter.id].sums.requests for adapter in entry.adapters if adapter.id in used)
-        for adapter in entry.adapters:
-            of = figures(used.get(adapter.id, Figures()))
-            lately = tried.get(adapter.id, attempts_lately.Tried())
-            rows.append(
-                {
-                    "model": entry.id,
-                    "provider": adapter.provider.slug,
-                    "adapter_id": adapter.id,
-                    "weight": loaded.routing.weight_of(adapter.id),
-                    "configured_share": standing.get(adapter.id, {}).get("share", 0.0),
-                    "actual_share": round(of["requests"] / total, 4) if total else None,
-                    "left_out": standing.get(adapter.id, {}).get("left_out"),
-                    "attempts": lately.attempts,
-                    "attempts_failed": dict(lately.faults),
-                    **of,
-                }
-            )
-    return {"hours": hours, "since": scope.start.isoformat(), "attempts_of_latest_requests": looked_at, "adapters": rows}
+    used = _Used.within(scope)
+    shown = [_model(entry, loaded, used) for entry in ((found,) if found else loaded.catalogue.models)]
+    first = attempts.counted_since()
+    return {
+        "hours": hours,
+        "since": scope.start.isoformat(),
+        "attempts_since": max(scope.start, first).isoformat() if first else None,
+        "models": [of_model for of_model, _ in shown],
+        "adapters": [row for _, rows in shown for row in rows],
+    }
 
 
-_HEADS = ("model", "provider", "weight", "set", "actual", "requests", "success", "fallbacks", "attempts", "failed",
-          "first token ms", "latency ms", "tokens", "USD")  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """What came of requests, by adapter id and by model id, and of attempts, by adapter id."""
+
+    adapters: Mapping[int, Figures]
+    models: Mapping[str, Figures]
+    tried: Mapping[int, Tried]
+
+    @classmethod
+    def within(cls, scope: Scope) -> _Used:
+        by_adapter = statistics.summary(scope, GroupBy.ADAPTER).groups
+        by_model = statistics.summary(scope, GroupBy.MODEL).groups
+        return cls(
+            {group.labels["adapter"]: group.figures for group in by_adapter},
+            {group.labels["model"]: group.figures for group in by_model},
+            attempts.by_adapter(scope.start, scope.end),
+        )
+
+
+def _model(entry: ModelEntry, loaded: Snapshot, used: _Used) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The sums of a model, and a row for each of its adapters."""
+    standing = overview.standing(entry, loaded.catalogue, loaded.routing, Health(), now=time.monotonic())
+    total = sum(used.adapters[adapter.id].sums.requests for adapter in entry.adapters if adapter.id in used.adapters)
+    together, rows = Tried(), []
+    for adapter in entry.adapters:
+        of, tried = figures(used.adapters.get(adapter.id, Figures())), used.tried.get(adapter.id, Tried())
+        together.add(tried)
+        rows.append(
+            {
+                "model": entry.id,
+                "provider": adapter.provider.slug,
+                "adapter_id": adapter.id,
+                "weight": loaded.routing.weight_of(adapter.id),
+                "configured_share": standing.get(adapter.id, {}).get("share", 0.0),
+                "actual_share": round(of["requests"] / total, 4) if total else None,
+                "left_out": standing.get(adapter.id, {}).get("left_out"),
+                "attempts": _attempts(tried),
+                **of,
+            }
+        )
+    sums = figures(used.models.get(entry.id, Figures()))
+    return {"model": entry.id, "attempts": _attempts(together), **sums}, rows
+
+
+def _attempts(tried: Tried) -> dict[str, Any]:
+    rate = tried.success_rate
+    return {
+        "made": tried.attempts,
+        "answered": tried.answered,
+        "failed": dict(tried.faults.most_common()),
+        "given_up": tried.given_up,
+        "success_rate": None if rate is None else round(rate, 6),
+        "retries": tried.retries,
+        "fallbacks": tried.fallbacks,
+    }
+
+
+_HEADS = ("model", "provider", "weight", "set", "actual", "requests", "success", "fell back", "attempts", "answered", "failed",
+          "retries", "stood in", "first token ms", "latency ms", "tokens", "USD")  # fmt: skip
 
 
 def table(of: Mapping[str, Any]) -> Iterator[str]:
-    """The report as lines; times are p50/p95/p99."""
-    rows = [_HEADS, *(_cells(row) for row in of["adapters"])]
+    """The report as lines, a model's sums below its adapters where it has several; times are p50/p95/p99."""
+    rows: list[tuple[str, ...]] = [_HEADS]
+    for of_model in of["models"]:
+        own = [row for row in of["adapters"] if row["model"] == of_model["model"]]
+        rows += [_cells(row) for row in own]
+        if len(own) > 1:
+            rows.append((of_model["model"], "all", "", "", "", *_sums(of_model)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
     for row in rows:
         left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
@@ -68,17 +121,21 @@ def table(of: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    share = row["left_out"] or f"{row['configured_share']:.1%}"
+    return (row["model"], row["provider"], f"{row['weight']:g}", share, _share(row["actual_share"]), *_sums(row))
+
+
+def _sums(row: Mapping[str, Any]) -> tuple[str, ...]:
+    tried = row["attempts"]
     return (
-        row["model"],
-        row["provider"],
-        f"{row['weight']:g}",
-        row["left_out"] or f"{row['configured_share']:.1%}",
-        _share(row["actual_share"]),
         str(row["requests"]),
         _share(row["success_rate"]),
         str(row["fallbacks"]),
-        str(row["attempts"]),
-        str(sum(row["attempts_failed"].values())),
+        str(tried["made"]),
+        _share(tried["success_rate"]),
+        str(sum(tried["failed"].values())),
+        str(tried["retries"]),
+        str(tried["fallbacks"]),
         _times(row["ttft_ms"]),
         _times(row["latency_ms"]),
         str(row["tokens"]["total"]),

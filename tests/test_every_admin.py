@@ -25,6 +25,7 @@ from tests import factories
 OURS = ("accounting", "catalog", "completions", "gateway_project", "routingapp")
 NOT_FOR_PEOPLE = {
     "SeededRow", "Revision", "HourlyUsage", "HourlyError", "HourlyBucket", "HourlySpread", "SlotUsage", "SlotBucket",
+    "HourlyAttempt",
 }  # fmt: skip
 """Bookkeeping of `loadmodels`, of the snapshot and of the statistics, which have pages of their own."""
 

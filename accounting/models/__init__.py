@@ -1,9 +1,10 @@
 """Rows of accounting: who may call (`keys`), what happened (`requests`), and what it comes to by hour and
-for ever (`sums`), and by other stretches of time (`slots`).
+for ever (`sums`), by other stretches of time (`slots`), and by attempt (`attempts`).
 
 Every row but `ApiKey` is written by `accounting.ledger` and the commands that correct or prune what it wrote.
 """
 
+from accounting.models.attempts import HourlyAttempt
 from accounting.models.keys import ApiKey
 from accounting.models.requests import PriceCorrection, RequestLog, RequestLogQuerySet
 from accounting.models.slots import SlotBucket, SlotUsage
@@ -11,6 +12,7 @@ from accounting.models.sums import HourlyBucket, HourlyError, HourlySpread, Hour
 
 __all__ = [
     "ApiKey",
+    "HourlyAttempt",
     "HourlyBucket",
     "HourlyError",
     "HourlySpread",

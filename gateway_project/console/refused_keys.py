@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from accounting import attempts_lately
+from accounting import attempts
 from catalog.models import Adapter, Provider
 
 WITHIN = timedelta(hours=6)
@@ -17,7 +17,7 @@ WITHIN = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class RefusedKey:
-    """One provider, how often it refused the key among the latest requests, and when last. `variables` hold the key."""
+    """One provider, how often it refused the key of late (in whole hours), and when last. `variables` hold the key."""
 
     provider: Provider
     times: int
@@ -27,8 +27,8 @@ class RefusedKey:
 
 def lately(now: datetime) -> list[RefusedKey]:
     """The providers, the latest refusal first. Two queries at most."""
-    tried, _ = attempts_lately.by_adapter(now - WITHIN)
-    refused = {pk: seen for pk, seen in tried.items() if seen.refused_at is not None}
+    tried = attempts.by_adapter(now - WITHIN)
+    refused = {pk: seen for pk, seen in tried.items() if seen.refused_at is not None and seen.refused_at >= now - WITHIN}
     if not refused:
         return []
     found: dict[int, RefusedKey] = {}
@@ -37,7 +37,7 @@ def lately(now: datetime) -> list[RefusedKey]:
         assert seen.refused_at is not None
         found[adapter.provider_id] = RefusedKey(
             provider=adapter.provider,
-            times=seen.faults["authentication"] + (before.times if before else 0),
+            times=seen.faults[attempts.REFUSED] + (before.times if before else 0),
             last_at=max(seen.refused_at, before.last_at) if before else seen.refused_at,
             variables=_variables(adapter.provider),
         )

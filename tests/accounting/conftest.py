@@ -15,7 +15,16 @@ from django.core.management import call_command
 from django.db import connections
 
 from accounting.ledger import Ledger
-from accounting.models import ApiKey, HourlyBucket, HourlyError, HourlySpread, HourlyUsage, RequestLog, UsageTotal
+from accounting.models import (
+    ApiKey,
+    HourlyAttempt,
+    HourlyBucket,
+    HourlyError,
+    HourlySpread,
+    HourlyUsage,
+    RequestLog,
+    UsageTotal,
+)
 from accounting.record import Attempt, Record
 from catalog.models import Adapter, LanguageModel, Provider
 from tests import postgres as postgres_server
@@ -133,7 +142,7 @@ def sqlite_database(tmp_path: Path, sqlite_template: Path, django_db_blocker: An
 @pytest.fixture
 def postgres_database(migrated_postgres: Database, django_db_blocker: Any) -> Iterator[Database]:
     """The server's one database, without a trace of earlier tests."""
-    rows = (RequestLog, UsageTotal, HourlyUsage, HourlyError, HourlyBucket, HourlySpread)
+    rows = (RequestLog, UsageTotal, HourlyUsage, HourlyError, HourlyBucket, HourlySpread, HourlyAttempt)
     tables = (row._meta.db_table for row in rows)
     with django_db_blocker.unblock():
         with connections["postgres"].cursor() as cursor:

@@ -32,7 +32,9 @@ def main() -> None:
 
 
 def measure(directory: Path) -> None:
-    from accounting import lines, rollups, store
+    from django.db import connection, transaction
+
+    from accounting import attempts, lines, rollups, store
     from accounting.ledger import Ledger
     from accounting.record import Attempt, Record
 
@@ -72,6 +74,8 @@ def measure(directory: Path) -> None:
         fitted = timed(cost, "read and fit", lambda raw=raw: [store.fit(lines.decode(line)) for line in raw])
         timed(cost, "insert and sum, with commit", lambda fitted=fitted: store.add(fitted, "default"))
         timed(cost, "(of which sums in memory)", lambda fitted=fitted: rollups.summed(fitted))
+        with transaction.atomic():
+            timed(cost, "(of which sums of attempts)", lambda fitted=fitted: attempts.add(fitted, connection))
     for name, values in cost.items():
         sys.stdout.write(f"{name:<30} {statistics.median(values):6.1f} us  (fastest batch {min(values):.1f})\n")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -44,12 +44,17 @@ def attempt(adapter: Any, **fields: Any) -> Attempt:
     return Attempt(adapter.pk, adapter.provider.slug, adapter.upstream_model, **fields)
 
 
-def answered(adapter: Any, *failed: tuple[Any, str]) -> None:
+def answered(adapter: Any, *failed: tuple[Any, str], at: datetime | None = None) -> None:
     """A request that `adapter` answered after others failed, in the logs and in the hourly sums."""
+    record = a_record(adapter, *failed, at=at or timezone.now())
+    store.add([store.fit(decode(encode(record)))], connection.alias)
+
+
+def a_record(adapter: Any, *failed: tuple[Any, str], at: datetime) -> Record:
     attempts = [attempt(one, error_type=kind, error="no") for one, kind in failed]
-    record = Record(
+    return Record(
         request_id=f"gen-{next(numbers)}",
-        timestamp=timezone.now().timestamp(),
+        timestamp=at.timestamp(),
         attempts=[*attempts, attempt(adapter, status=200)],
         model_id=adapter.model.public_id,
         provider=adapter.provider.slug,
@@ -61,7 +66,6 @@ def answered(adapter: Any, *failed: tuple[Any, str]) -> None:
         total_tokens=15,
         cost_usd="0.25",
     )
-    store.add([store.fit(decode(encode(record)))], connection.alias)
 
 
 @pytest.fixture(autouse=True)
@@ -116,17 +120,41 @@ def test_configured_and_actual_split_stand_side_by_side(adapters):
         (0.75, 0.25),
         (0.25, 0.75),
     ]
-    assert (of["bolt"]["requests"], of["bolt"]["fallbacks"], of["bolt"]["attempts"]) == (3, 2, 3)
-    assert (of["acme"]["attempts"], of["acme"]["attempts_failed"]) == (3, {"provider_unavailable": 1, "timeout": 1})
+    assert (of["bolt"]["requests"], of["bolt"]["fallbacks"]) == (3, 2)
+    assert of["bolt"]["attempts"] == made(3, answered=3, success_rate=1.0, fallbacks=2)
+    failed = {"provider_unavailable": 1, "timeout": 1}
+    assert of["acme"]["attempts"] == made(3, answered=1, failed=failed, success_rate=0.333333)
     assert of["bolt"]["success_rate"] == 1
     assert of["bolt"]["ttft_ms"]["p95"] == pytest.approx(100, rel=0.02)
     assert (of["bolt"]["cost_usd"], of["bolt"]["tokens"]["total"]) == (0.75, 45)
     assert of["corp"]["left_out"] == "unconfigured"
+    (model,) = report["models"]
+    assert (model["model"], model["requests"], model["fallbacks"], model["cost_usd"]) == ("acme/falcon", 4, 2, 1.0)
+    assert model["attempts"] == made(6, answered=4, failed=failed, success_rate=0.666667, fallbacks=2)
 
     lines = run("routingstats").splitlines()
     assert lines[0].split()[:4] == ["model", "provider", "weight", "set"]
     assert lines[1].split()[:6] == ["acme/falcon", "acme", "3", "75.0%", "25.0%", "1"]
-    assert "latest 4 requests" in lines[-1]
+    assert lines[4].split()[:7] == ["acme/falcon", "all", "4", "100.0%", "2", "6", "66.7%"]
+    assert "Attempts are counted since" in lines[-1]
+
+
+def made(attempts: int, **fields: Any) -> dict[str, Any]:
+    nothing = {"answered": 0, "failed": {}, "given_up": 0, "success_rate": None, "retries": 0, "fallbacks": 0}
+    return {"made": attempts, **nothing, **fields}
+
+
+def test_attempts_of_the_whole_window_count_and_of_no_other_hour(adapters):
+    acme, bolt, _ = adapters
+    now = timezone.now()
+    for hours_ago, times in ((0, 1500), (1, 1500), (2, 7)):
+        records = [a_record(bolt, (acme, "timeout"), at=now - timedelta(hours=hours_ago)) for _ in range(times)]
+        store.add([store.fit(decode(encode(record))) for record in records], connection.alias)
+    report = json.loads(run("routingstats", "--json", "--hours", "2"))
+    of = {row["provider"]: row["attempts"] for row in report["adapters"]}
+    assert of["acme"] == made(3000, failed={"timeout": 3000}, success_rate=0.0)
+    assert of["bolt"] == made(3000, answered=3000, success_rate=1.0, fallbacks=3000)
+    assert report["attempts_since"] == report["since"]
 
 
 def test_a_refused_key_is_told_on_the_first_page_of_admin_without_its_value(adapters, monkeypatch):
@@ -144,6 +172,5 @@ def test_a_refused_key_is_told_on_the_first_page_of_admin_without_its_value(adap
 
 def test_a_refusal_of_yesterday_is_no_news(adapters):
     _, bolt, corp = adapters
-    refused = [{"adapter_id": corp.pk, "error_type": "authentication"}]
-    factories.request_log(bolt, timestamp=timezone.now() - timedelta(days=1), attempts=refused)
+    answered(bolt, (corp, "authentication"), at=timezone.now() - timedelta(days=1))
     assert b"refuses our key" not in factories.browser().get("/admin/").content

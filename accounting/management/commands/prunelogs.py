@@ -11,7 +11,7 @@ from accounting.models import RequestLog
 
 
 class Command(BaseCommand):
-    """Retention. Run it daily; the hourly statistics and lifetime totals stay."""
+    """Retention. Run it daily; the hourly statistics of requests and lifetime totals stay."""
 
     help = "Delete old request logs, or only the prompts and answers in them, in small batches."
 
@@ -33,6 +33,8 @@ class Command(BaseCommand):
             before = now - timedelta(days=days)
             old = RequestLog.objects.between(None, before)
             rows = old.count() if options["dry_run"] else retention.delete_logs(before, self._progress("deleted"))
+            if not options["dry_run"]:
+                retention.delete_attempts(before)
         if content_days is not None:
             before = now - timedelta(days=content_days)
             start = now - timedelta(days=days) if days is not None else None

@@ -32,5 +32,8 @@ class Command(BaseCommand):
             return None
         for line in routing_report.table(report):
             self.stdout.write(line)
-        looked_at = report["attempts_of_latest_requests"]
-        return f"Since {report['since']}. Attempts are those of the latest {looked_at} requests; times are p50/p95/p99."
+        since = f"Since {report['since']}."
+        if report["attempts_since"] != report["since"]:
+            first = report["attempts_since"]
+            since += f" Attempts are counted since {first}." if first else " No attempts are counted yet."
+        return f"{since} Times are p50/p95/p99; attempts 'stood in' where another adapter had failed."
