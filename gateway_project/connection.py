@@ -1,8 +1,8 @@
 """One client's connection, with an end to its patience: uvicorn's own has none for slow requests or readers that stopped reading.
 
 Owns three limits: how long and how large a request's head may be, and how long a client may leave bytes unread. What they cost
-is nothing per event: timers run only while a client keeps the gateway waiting. Bodies have limits of their own (`body`). Must
-not know what is served.
+is nothing per event: timers run only while a client keeps the gateway waiting. Bodies have limits of their own (`body`). Owns
+also how a kept connection ends at a shutdown without losing the request that may be under way to it. Must not know what is served.
 """
 
 from __future__ import annotations
@@ -15,6 +15,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway_project.errors import GatewayError, InvalidRequest, RequestTimedOut
 
+CLOSE = (b"connection", b"close")
+LINGER_S = 0.5
+"""How long an idle connection is kept at a shutdown: longer than a request is under way that was sent before its client could know.
+
+uvicorn (0.50) closes idle connections at once, and a client that just then sends its next request is answered with a reset.
+"""
 HEAD_LIMIT_BYTES = 64 * 1024
 """Request line and headers, or trailers. One read of the socket may exceed it before it is noticed (asyncio reads 256 KiB)."""
 
@@ -33,11 +39,29 @@ class PatientConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_head()
+        if CLOSE in self.server_state.default_headers:
+            self.shutdown()  # accepted while the server went through those it had
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_complete()
         self._can_write()
         super().connection_lost(exc)
+
+    # --- The server's end ---
+
+    def shutdown(self) -> None:
+        """Close after the next answer, which says so, or when none is asked for soon."""
+        state = self.server_state
+        if CLOSE not in state.default_headers:
+            state.default_headers = [*state.default_headers, CLOSE]
+        self.timeout_keep_alive = LINGER_S  # type: ignore[assignment]  # seconds for `call_later`, whole only in uvicorn's options
+        if self.cycle is not None and not self.cycle.response_complete:
+            if not self.cycle.response_started:
+                self.cycle.keep_alive = False
+            # else its head has promised to keep the connection, and it is kept for one more request.
+        elif not self._unparsed_bytes:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(LINGER_S, self.timeout_keep_alive_handler)
 
     # --- Slow and endless heads ---
 
