@@ -206,6 +206,11 @@ class Limiter:
             elif not was_sent:
                 window.adjust(start, -1)
 
+    def used(self, scope: Scope, now: float) -> list[tuple[Rule, float]]:
+        """Each limit on a rate of `scope`, and how much of it is used in this process."""
+        meter = self._meters.get((scope.kind, scope.id)) or _FRESH
+        return [(rule, meter.window(rule).used(now)) for rule in scope.limits.rules]
+
     def in_flight(self, scope: Scope) -> int:
         """How many requests of `scope` are under way in this process."""
         meter = self._meters.get((scope.kind, scope.id))

@@ -8,11 +8,12 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounting.admin import exhibits
-from accounting.admin.filters import OutcomeFilter, UsedKeyFilter, UsedModelFilter
-from accounting.admin.paging import UncountedChangeList, UncountedPaginator, wanted_page
+from accounting.admin import exhibits, request_filters
+from accounting.admin.explorer import Explorer
+from accounting.admin.paging import UncountedPaginator, wanted_page
 from accounting.models import RequestLog, UsageTotal
 
 
@@ -31,12 +32,8 @@ class ReadOnly:
 
 @admin.register(RequestLog)
 class RequestLogAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = [
-        "arrived", "model_id", "provider", "outcome", "total_tokens", "cost", "first_token_and_total_ms", "stream", "key_name",
-        "request_id",
-    ]  # fmt: skip
-    list_display_links = ["arrived", "request_id"]
-    list_filter = ["timestamp", OutcomeFilter, UsedModelFilter, UsedKeyFilter]
+    list_display = ["arrived", "outcome", "model_and_provider", "caller", "tokens", "cost", "first_token", "took"]
+    list_filter = request_filters.EVERY
     list_select_related = ["api_key"]
     list_per_page = 50
     list_max_show_all = 0
@@ -91,8 +88,11 @@ class RequestLogAdmin(ReadOnly, admin.ModelAdmin):
             return rows.defer("prompt", "response", "plan", "attempts", "parameters", "metadata", "prices", "error")
         return rows
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[UncountedChangeList]:
-        return UncountedChangeList
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {"title": "Requests", **(extra_context or {})})
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Explorer]:
+        return Explorer
 
     def get_paginator(
         self, request: HttpRequest, queryset: Any, per_page: int, orphans: int = 0, allow_empty_first_page: bool = True
@@ -104,17 +104,35 @@ class RequestLogAdmin(ReadOnly, admin.ModelAdmin):
         return f"{log.timestamp:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="outcome")
-    def outcome(self, log: RequestLog) -> str:
-        told = [str(log.status_code), log.error_type, "client left" if log.is_cancelled else None]
-        return " ".join(word for word in told if word)
+    def outcome(self, log: RequestLog) -> SafeString:
+        state = "bad" if log.status_code >= 400 or log.error_type else "quiet" if log.is_cancelled else "good"
+        told = [log.error_type, "client left" if log.is_cancelled else None]
+        return format_html(
+            '<b class="{}">{}</b> {}', state, log.status_code, ", ".join(word.replace("_", " ") for word in told if word)
+        )
 
-    @admin.display(description="first token / all (ms)")
-    def first_token_and_total_ms(self, log: RequestLog) -> str:
-        return f"{exhibits.NOTHING if log.ttft_ms is None else log.ttft_ms} / {log.latency_ms}"
+    @admin.display(description="model")
+    def model_and_provider(self, log: RequestLog) -> SafeString:
+        asked = "" if log.requested_model in ("", log.model_id) else f"asked for {log.requested_model}"
+        told = " · ".join(word for word in (log.provider, asked) if word)
+        return format_html('{}<span class="quiet under">{}</span>', log.model_id or exhibits.NOTHING, told)
 
-    @admin.display(description="API key")
-    def key_name(self, log: RequestLog) -> str:
-        return log.api_key.name if log.api_key else exhibits.NOTHING
+    @admin.display(description="caller")
+    def caller(self, log: RequestLog) -> SafeString:
+        name = log.api_key.name if log.api_key else "no key"
+        return format_html('{}<span class="quiet under">{}</span>', name, log.user_id or "")
+
+    @admin.display(description="tokens in + out")
+    def tokens(self, log: RequestLog) -> str:
+        return f"{log.prompt_tokens:,} + {log.completion_tokens:,}"
+
+    @admin.display(description="first token (ms)")
+    def first_token(self, log: RequestLog) -> str:
+        return exhibits.NOTHING if log.ttft_ms is None else f"{log.ttft_ms:,}"
+
+    @admin.display(description="took (ms)")
+    def took(self, log: RequestLog) -> str:
+        return f"{log.latency_ms:,}"
 
     @admin.display(description="cost (USD)")
     def cost(self, log: RequestLog) -> str:

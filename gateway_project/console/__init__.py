@@ -1,11 +1,13 @@
 """The operator's console: pages of Django admin that show what the gateway does, and let people steer and try it.
 
-site          how the pages hang in admin: addresses, the index, the login
+site          how the pages hang in admin: addresses, the index, the login; navigation: the bar at the top
 dashboard     the index: figures, charts and providers of a period
-timeline      sums by hour and group, for the charts
+timeline      sums by moment and group, for the charts
 charts        HTML and SVG of a chart, pure; words: its numbers
 process       what only the serving process knows
+traffic       all models' splits at a glance
 split         a model's traffic split: read, saved, restored; split_page: its page
+lately        where requests went in the last hour
 forecast      what a split would have done to the latest requests
 playground    asking models as the staff user that is logged in
 story         one request, from plan to last byte

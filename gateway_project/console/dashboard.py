@@ -1,61 +1,72 @@
-"""The index of admin: figures, charts and the state of providers over a period, from hourly sums and this process's health.
+"""The index of admin: figures, charts and the state of providers over a period, from sums and this process's health.
 
 Its queries do not depend on how many requests, models or keys there are. Owns what is shown; how a chart is drawn is
-`charts`, what is summed is `accounting.statistics`.
+`charts`, what is summed is `timeline`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Count
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounting import statistics
-from accounting.statistics import Figures, GroupBy, Scope, Summary
+from accounting import slots
+from accounting.models import RequestLog
+from accounting.savings import Market
+from accounting.statistics import Figures, GroupBy
 from catalog.environment import lookup
 from catalog.loader import provider_entry
-from catalog.models import LanguageModel, Provider
+from catalog.models import Adapter, LanguageModel, Provider
 from gateway_project.console import charts, process, refused_keys, timeline
 from gateway_project.console.process import ProcessView
+from gateway_project.console.timeline import HOUR_S, Course, Timeline, Window
 from gateway_project.console.words import count, duration, percent, usd
 
-HOUR = timedelta(hours=1)
+REQUESTS = "admin:accounting_requestlog_changelist"
+LATEST_FAILURES = 200
+"""So many failed requests are looked at to say what most of them were."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A choice of the dashboard: so many UTC hours back from the end of the present one, in steps of whole hours."""
+    """A choice of the dashboard: `steps` bars of `grain_s` seconds, the last of which is going on. `moment`: how a bar is dated."""
 
     name: str
     label: str
-    hours: int
-    step: timedelta
+    grain_s: int
+    steps: int
     moment: str
 
 
 PERIODS = (
-    Period("1h", "This hour", 1, HOUR, "%H:%M"),
-    Period("24h", "24 hours", 24, HOUR, "%a %H:%M"),
-    Period("7d", "7 days", 168, 6 * HOUR, "%a %d %b, %H:%M"),
-    Period("30d", "30 days", 720, 24 * HOUR, "%a %d %b"),
+    Period("1h", "1 hour", slots.FINE_S, 30, "%H:%M"),
+    Period("24h", "24 hours", HOUR_S, 24, "%a %H:%M"),
+    Period("7d", "7 days", slots.QUARTER_S, 28, "%a %d %b, %H:%M"),
+    Period("30d", "30 days", slots.DAY_S, 30, "%a %d %b"),
 )
 GROUPINGS = {GroupBy.MODEL: "model", GroupBy.ADAPTER: "adapter", GroupBy.KEY: "key"}
+_FILTERS = {GroupBy.MODEL: "model_id", GroupBy.ADAPTER: "adapter", GroupBy.KEY: "api_key"}
+"""The filter of the list of requests that shows a group's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One figure. `state` is "", "good" or "bad"; `note` a line below it."""
+    """One figure. `state` is "", "good" or "bad"; `note` a line below it; `address` where more of it is told."""
 
     title: str
     figure: str
     note: str = ""
     state: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,45 +84,60 @@ def context(request: HttpRequest) -> dict[str, Any]:
     period = next((one for one in PERIODS if one.name == request.GET.get("period")), PERIODS[1])
     group_by = next((one for one in GROUPINGS if one.value == request.GET.get("by")), GroupBy.MODEL)
     now = timezone.now()
-    scope = Scope.last(period.hours, now)
-    grouped, by_provider = statistics.summary(scope, group_by), statistics.summary(scope, GroupBy.PROVIDER)
+    window = Window.until(now, period.grain_s, period.steps)
+    found = timeline.of(window, group_by, _market())
     here = process.look()
     return {
         "periods": PERIODS,
         "period": period,
         "groupings": GROUPINGS,
         "group_by": group_by,
-        "cards": cards(grouped.total, here),
+        "cards": cards(found.total, here, window.start),
         "refused_keys": refused_keys.lately(now),
-        "charts": drawn(period, scope, group_by, grouped) if period.hours > 1 else (),
-        "ranking": ranking(group_by, grouped),
-        "provider_lines": provider_lines(by_provider, here),
+        "charts": drawn(period, window, found),
+        "ranking": ranking(group_by, found.courses, window.start),
+        "provider_lines": provider_lines(found.by_provider, here),
         "process": here,
-        "is_new": not grouped.total.sums.requests,
+        "is_new": not found.total.sums.requests,
         "model_ids": list(LanguageModel.objects.filter(is_enabled=True).values_list("public_id", flat=True)),
     }
 
 
-def cards(total: Figures, here: ProcessView | None) -> list[Card]:
+def _market() -> Market:
+    local = frozenset(Adapter.objects.filter(provider__is_local=True).values_list("pk", flat=True))
+    return Market.of(process.catalogue(), local) if local else Market()
+
+
+def cards(total: Figures, here: ProcessView | None, since: datetime) -> list[Card]:
     """The figures at the top."""
-    sums = total.sums
-    failed = 1 - total.success_rate if total.success_rate is not None else None
+    sums, failed = total.sums, _failed(total)
+    listed = _requests(since)
     cards = [
         Card(
-            "Requests", count(sums.requests), f"{count(sums.streams)} streamed, {count(sums.cancelled)} left by the caller"
+            "Requests", count(sums.requests), f"{count(sums.streams)} streamed, {count(sums.cancelled)} left by the caller",
+            address=listed,
         ),
-        Card("Error rate", percent(failed), _errors(total), "bad" if failed and failed > 0.05 else ""),
+        Card("Error rate", percent(failed), _errors(sums.errors, since), "bad" if failed and failed > 0.05 else "",
+             f"{listed}&outcome=failed"),
         Card("Spend", usd(sums.cost_usd), f"{count(sums.fallbacks)} needed a second attempt"),
         Card("Tokens", count(sums.total_tokens), f"{count(sums.prompt_tokens)} in, {count(sums.completion_tokens)} out"),
         Card("Saved by local serving", usd(total.savings_usd), "against the cheapest hosted price"),
         Card("First token, p95", duration(total.ttft_ms["p95"]), f"median {duration(total.ttft_ms['p50'])}"),
-    ]
+    ]  # fmt: skip
     return cards + (_of_process(here) if here else [])
 
 
-def _errors(total: Figures) -> str:
-    worst = total.sums.error_types.most_common(1)
-    return f"mostly {worst[0][0]}" if worst else "no errors"
+def _requests(since: datetime, **filters: Any) -> str:
+    """The address of the list of the requests that arrived since then."""
+    return f"{reverse(REQUESTS)}?{urlencode({'from': f'{since:%Y-%m-%dT%H:%M}'} | filters)}"
+
+
+def _errors(errors: int, since: datetime) -> str:
+    if not errors:
+        return "no errors"
+    latest = RequestLog.objects.failed().filter(timestamp__gte=since).order_by("-timestamp")
+    worst = Counter(latest.values_list("error_type", flat=True)[:LATEST_FAILURES]).most_common(1)
+    return f"{count(errors)} failed, mostly {worst[0][0]}" if worst else f"{count(errors)} failed"
 
 
 def _of_process(here: ProcessView) -> list[Card]:
@@ -127,24 +153,23 @@ def _of_process(here: ProcessView) -> list[Card]:
     return cards
 
 
-def drawn(period: Period, scope: Scope, group_by: GroupBy, grouped: Summary) -> list[SafeString]:
+def drawn(period: Period, window: Window, found: Timeline) -> list[SafeString]:
     """The charts of a period."""
-    found = timeline.of(scope, period.step, group_by, grouped.groups)
-    starts = [step.start for step in found.steps]
-    axis = charts.Axis([format(start, period.moment) for start in starts], _moment(starts, 0, period), "now (UTC)")
+    moments = [format(start, period.moment) for start in window.starts()]
+    axis = charts.Axis(moments, moments[0], "now (UTC)")
+    total = found.total
 
     def of(measure: str) -> list[charts.Series]:
-        return [charts.Series(course.label, course.values[measure]) for course in found.courses]
+        return [charts.Series(label, values) for label, values in found.drawn(measure)]
 
-    failed = [_failed(step.figures) for step in found.steps]
-    first_token = [step.figures.ttft_ms["p95"] for step in found.steps]
-    total = grouped.total
+    first_token = charts.Series("p95", [step.ttft_p95_ms for step in found.steps])
+    errors = charts.Series("errors", [step.error_rate for step in found.steps])
     return [
         charts.stacked_bars("Requests", axis, of("requests"), count),
         charts.stacked_bars("Spend", axis, of("cost_usd"), usd),
         charts.stacked_bars("Tokens", axis, of("total_tokens"), count),
-        charts.line("First token, p95", axis, charts.Series("p95", first_token), duration, duration(total.ttft_ms["p95"])),
-        charts.line("Error rate", axis, charts.Series("errors", failed), percent, percent(_failed(total))),
+        charts.line("First token, p95", axis, first_token, duration, duration(total.ttft_ms["p95"])),
+        charts.line("Error rate", axis, errors, percent, percent(_failed(total))),
     ]
 
 
@@ -152,32 +177,28 @@ def _failed(figures: Figures) -> float | None:
     return None if figures.success_rate is None else 1 - figures.success_rate
 
 
-def _moment(starts: Sequence[datetime], place: int, period: Period) -> str:
-    return format(starts[place], period.moment) if starts else ""
-
-
-def ranking(group_by: GroupBy, grouped: Summary) -> list[dict[str, Any]]:
-    """The ten groups with most requests, as a table."""
-    most = max((group.figures.sums.requests for group in grouped.groups), default=0) or 1
+def ranking(group_by: GroupBy, courses: Sequence[Course], since: datetime) -> list[dict[str, Any]]:
+    """The ten groups with most requests, as a table. `address`: their requests; none for those without a name."""
+    most = max((course.figures.sums.requests for course in courses), default=0) or 1
     return [
         {
-            "label": timeline.label_of(group_by, group),
-            "share": round(group.figures.sums.requests / most * 100),
-            "requests": count(group.figures.sums.requests),
-            "failed": percent(_failed(group.figures)),
-            "tokens": count(group.figures.sums.total_tokens),
-            "cost": usd(group.figures.sums.cost_usd),
-            "first_token": duration(group.figures.ttft_ms["p95"]),
+            "label": course.label,
+            "address": _requests(since, **{_FILTERS[group_by]: course.value}) if course.value else "",
+            "share": round(course.figures.sums.requests / most * 100),
+            "requests": count(course.figures.sums.requests),
+            "failed": percent(_failed(course.figures)),
+            "tokens": count(course.figures.sums.total_tokens),
+            "cost": usd(course.figures.sums.cost_usd),
+            "first_token": duration(course.figures.ttft_ms["p95"]),
         }
-        for group in grouped.groups[:10]
+        for course in courses[:10]
     ]
 
 
-def provider_lines(by_provider: Summary, here: ProcessView | None) -> list[ProviderLine]:
+def provider_lines(by_provider: Mapping[str, Figures], here: ProcessView | None) -> list[ProviderLine]:
     """Every provider that has an adapter, those that cannot be used last."""
-    figures = {group.labels["provider"]: group.figures for group in by_provider.groups}
     used = Provider.objects.annotate(adapters_count=Count("adapters")).filter(adapters_count__gt=0)
-    lines = [ProviderLine(row, *_state(row, here), figures.get(row.slug, Figures())) for row in used]
+    lines = [ProviderLine(row, *_state(row, here), by_provider.get(row.slug, Figures())) for row in used]
     order = {"bad": 0, "good": 1, "": 2}
     return sorted(lines, key=lambda line: (order[line.state], line.provider.slug))
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -22,9 +23,11 @@ from catalog import environment
 from catalog import loader as catalogue_loader
 from catalog.entries import AdapterEntry, Catalogue
 from catalog.models import Adapter, LanguageModel
-from gateway_project.console import forecast, process, split
+from gateway_project.console import forecast, lately, process, split
 from gateway_project.console.forecast import Forecast, Outlook
-from gateway_project.console.split import Split, SplitRefused
+from gateway_project.console.lately import Landed
+from gateway_project.console.process import Headroom
+from gateway_project.console.split import Saved, Split, SplitRefused
 from gateway_project.console.words import NOTHING, per_million
 from routingapp import loader as routing_loader
 from routingapp.entries import OffloadMode
@@ -38,19 +41,25 @@ OFFLOAD_WORDS = {
     OffloadMode.OFF.value: "Never offloaded, whatever OFFLOAD says",
 }
 LATENCY_HOURS = 24
+IN_FORCE_AFTER = timedelta(seconds=1)
+"""Requests that arrive sooner after a change may still have gone by the split before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One adapter of the model: what is set, what was the case in the last hour, what it costs and how fast it is."""
+    """One adapter of the model: what is set, what was the case in the last hour, what it costs and how fast it is.
+
+    `actual`: the share of the requests that `Live` is of. `headroom`: what its limits leave, where there are any.
+    """
 
     adapter: Adapter
     entry: AdapterEntry | None
     percentage: int
     actual: float | None
-    figures: Figures
+    hour: lately.Hour
     state: str
     told: str
+    headroom: Sequence[Headroom]
 
     @property
     def price(self) -> str:
@@ -73,8 +82,9 @@ class Compared:
 def show(request: HttpRequest, pk: int) -> HttpResponse:
     """The page itself."""
     model = _model(request, pk, READ)
-    present = split.read(model)
-    lines = _lines(model, present)
+    present, history = split.read(model), split.history(model)
+    landed = _landed(model, history)
+    lines = _lines(model, present, landed)
     context = {
         **admin.site.each_context(request),
         "title": f"Traffic split of {model.public_id}",
@@ -85,10 +95,20 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
         "names": {line.adapter.pk: line.adapter.provider.name for line in lines},
         "strategies": STRATEGIES,
         "offload_modes": OFFLOAD_WORDS,
-        "history": split.history(model),
+        "history": history,
+        "actual_of": _told(landed, history),
         "may_change": request.user.has_perms(WRITE),
     }
     return TemplateResponse(request, "admin/console/split.html", context)
+
+
+def live(request: HttpRequest, pk: int) -> JsonResponse:
+    """Where the requests since the last change were answered: shares by adapter id, and a sentence saying of what."""
+    model = _model(request, pk, READ)
+    history = split.history(model)
+    landed = _landed(model, history)
+    adapters = Adapter.objects.filter(model=model).values_list("pk", flat=True)
+    return JsonResponse({"of": _told(landed, history), "shares": {adapter: landed.share(adapter) for adapter in adapters}})
 
 
 @require_POST
@@ -180,18 +200,45 @@ def _figures(model: LanguageModel, hours: int) -> Mapping[int, Figures]:
     return {group.labels["adapter"]: group.figures for group in groups if group.labels["adapter"] is not None}
 
 
-def _lines(model: LanguageModel, present: Split) -> list[Line]:
-    # The present hour has often just begun; with the one before, it is an hour at least.
-    figures = _figures(model, 2)
-    total = sum(one.sums.requests for one in figures.values())
+def _landed(model: LanguageModel, history: Sequence[Saved]) -> Landed:
+    """The requests of the last hour, or of the time since the split was changed if that is shorter."""
+    start = timezone.now() - lately.HOUR
+    if history:
+        start = max(start, history[0].at + IN_FORCE_AFTER)
+    return lately.landed(model.public_id, start)
+
+
+def _told(landed: Landed, history: Sequence[Saved]) -> str:
+    """A sentence saying what the actual shares are shares of."""
+    when = "in the last hour"
+    if history and landed.since == history[0].at + IN_FORCE_AFTER:
+        when = "since this split was saved"
+    if not landed.requests:
+        return f"There was no request {when}, so there is no actual share yet."
+    latest = "" if landed.is_all else "latest "
+    return f"Actual: where the {latest}{landed.requests} request{'s'[: landed.requests != 1]} {when} were answered."
+
+
+def _lines(model: LanguageModel, present: Split, landed: Landed) -> list[Line]:
+    hour = lately.hour(timezone.now(), model.public_id)
     entries = _entries(model, catalogue_loader.load(environment.lookup))
     here = process.look()
     percentages = present.percentages
     lines = []
     for adapter in Adapter.objects.filter(model=model).select_related("provider", "model").order_by("pk"):
-        entry, own = entries.get(adapter.pk), figures.get(adapter.pk, Figures())
-        actual = own.sums.requests / total if total else None
-        lines.append(Line(adapter, entry, percentages[adapter.pk], actual, own, *_state(adapter, entry, here)))
+        entry, own = entries.get(adapter.pk), hour.get(adapter.pk, lately.Hour())
+        headroom = here.headroom.get(adapter.pk, ()) if here else ()
+        lines.append(
+            Line(
+                adapter,
+                entry,
+                percentages[adapter.pk],
+                landed.share(adapter.pk),
+                own,
+                *_state(adapter, entry, here),
+                headroom,
+            )
+        )
     return lines
 
 

@@ -1,113 +1,188 @@
-"""How requests, tokens and money of a period spread over time and over models, adapters or keys. Hourly sums only.
+"""How the requests, tokens and money of a period spread over time and over models, adapters or keys. Sums only, never requests.
 
-`accounting.statistics` knows the totals of each group and of each hour; this adds the two together for the groups with most
-requests, in one query whose answer has at most `SHOWN` rows for each hour.
+Each period is read in the sums whose length is that of its chart's steps: hours, or the slots of `accounting.slots`. Five queries
+at most, of a few thousand rows whatever the number of requests.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
-from accounting.models import HourlyUsage
-from accounting.statistics import Figures, Group, GroupBy, Scope, series
+from accounting import sketch, slots
+from accounting.models import ApiKey, HourlyBucket, HourlySpread, HourlyUsage, SlotBucket, SlotUsage
+from accounting.rollups import Sums
+from accounting.savings import Market
+from accounting.spending import exact
+from accounting.statistics import Figures, GroupBy
+from catalog.models import Adapter
 
+HOUR_S = 3600
 SHOWN = 5
 """Groups with a colour of their own; the rest together are "others"."""
 MEASURES = ("requests", "total_tokens", "cost_usd")
-_COLUMNS = {GroupBy.MODEL: "model_id", GroupBy.ADAPTER: "adapter_id", GroupBy.KEY: "api_key__hash"}
+_COLUMNS = {GroupBy.MODEL: "model_id", GroupBy.ADAPTER: "adapter_id", GroupBy.KEY: "api_key_id"}
 _NOBODY = {GroupBy.MODEL: "unknown model", GroupBy.ADAPTER: "no adapter", GroupBy.KEY: "without a key"}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One bar of a chart: the figures of everything that began in it."""
+class Window:
+    """`steps` stretches of `grain_s` seconds one after the other, from `start`. The last one holds the present moment."""
 
     start: datetime
-    figures: Figures
+    grain_s: int
+    steps: int
+
+    @classmethod
+    def until(cls, now: datetime, grain_s: int, steps: int) -> Window:
+        last = int(now.timestamp()) // grain_s * grain_s
+        return cls(datetime.fromtimestamp(last - (steps - 1) * grain_s, UTC), grain_s, steps)
+
+    def starts(self) -> list[datetime]:
+        """When each of its steps begins."""
+        return [self.start + timedelta(seconds=self.grain_s * place) for place in range(self.steps)]
+
+
+@dataclass(slots=True)
+class Step:
+    """One moment of a chart: how many failed of those that were answered, and its sketch of times to the first token."""
+
+    answered: int = 0
+    errors: int = 0
+    ttft: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def error_rate(self) -> float | None:
+        return self.errors / self.answered if self.answered else None
+
+    @property
+    def ttft_p95_ms(self) -> float | None:
+        return sketch.quantile(self.ttft, 0.95)
 
 
 @dataclass(slots=True)
 class Course:
-    """One group over time: for each step its requests, tokens and USD, by measure."""
+    """One group: its figures, and over time its requests, tokens and USD of each step. `value` is the group's column."""
 
+    value: Any
     label: str
-    values: dict[str, list[float]] = field(default_factory=dict)
+    figures: Figures
+    values: dict[str, list[float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """`courses`: the groups with most requests, then "others" if there are any."""
+    """`courses`: all groups, those with most requests first. `by_provider`: figures by slug."""
 
     steps: Sequence[Step]
     courses: Sequence[Course]
+    total: Figures
+    by_provider: dict[str, Figures]
+
+    def drawn(self, measure: str) -> list[tuple[str, list[float]]]:
+        """Labels and values of the groups with a colour of their own, and of the rest together."""
+        shown = [(course.label, course.values[measure]) for course in self.courses[:SHOWN]]
+        rest = [course.values[measure] for course in self.courses[SHOWN:]]
+        if rest:
+            shown.append((f"{len(rest)} more", [sum(values) for values in zip(*rest, strict=True)]))
+        return shown
 
 
-def of(scope: Scope, step: timedelta, group_by: GroupBy, groups: Sequence[Group]) -> Timeline:
-    """The timeline of `scope` in steps of whole hours. `groups`: its groups with most requests first, as `summary` gives them."""
-    steps = _steps(scope, step)
-    shown = groups[:SHOWN]
-    sums = _sums(scope, step, group_by, [_value(group_by, group) for group in shown])
-    courses = []
-    for group in shown:
-        found = sums[_value(group_by, group)]
-        courses.append(Course(label_of(group_by, group), {name: _row(found, name, len(steps)) for name in MEASURES}))
-    if len(groups) > SHOWN:
-        courses.append(Course(f"{len(groups) - SHOWN} more", {name: _rest(steps, courses, name) for name in MEASURES}))
-    return Timeline(steps, courses)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where sums of one length are: rows, the name of their beginning, sketches, and how those name the row they belong to."""
+
+    usages: QuerySet[Any]
+    start: str
+    buckets: QuerySet[Any]
+    prefix: str
+    counted: Sum
 
 
-def label_of(group_by: GroupBy, group: Group) -> str:
-    """How people call the group."""
-    labels = group.labels
-    if group_by is GroupBy.ADAPTER:
-        return f"{labels['model']} at {labels['provider']}" if labels.get("model") else _NOBODY[group_by]
-    name = labels["key_name"] if group_by is GroupBy.KEY else labels["model"]
-    return str(name) if name else _NOBODY[group_by]
+def of(window: Window, group_by: GroupBy, market: Market) -> Timeline:
+    """The timeline of `window`, apart by `group_by`. `market` tells what local engines saved."""
+    source, column = _source(window, group_by), _COLUMNS[group_by]
+    groups, by_provider = _totals(source, column, market)
+    steps = [Step() for _ in range(window.steps)]
+    values: dict[Any, dict[str, list[float]]] = defaultdict(lambda: {name: [0.0] * window.steps for name in MEASURES})
+    _course(source, column, window, steps, values)
+    _spread(source, column, window, steps, groups)
+    total = Figures()
+    for figures in groups.values():
+        total.add(figures)
+    ordered = sorted(groups.items(), key=lambda item: (-item[1].sums.requests, str(item[0])))
+    labels = _labels(group_by, [value for value, _ in ordered])
+    courses = [Course(value, labels[value], figures, values[value]) for value, figures in ordered]
+    return Timeline(steps, courses, total, by_provider)
 
 
-def _steps(scope: Scope, step: timedelta) -> list[Step]:
-    steps: list[Step] = []
-    for hour, figures in series(scope):
-        if not steps or hour - steps[-1].start >= step:
-            steps.append(Step(hour, Figures()))
-        steps[-1].figures.add(figures)
-    return steps
+def _source(window: Window, group_by: GroupBy) -> _Source:
+    if window.grain_s != HOUR_S:
+        chosen = {"grain_s": window.grain_s, "start__gte": window.start}
+        spread = SlotBucket.objects.filter(**{f"slot__{name}": value for name, value in chosen.items()})
+        return _Source(SlotUsage.objects.filter(**chosen), "start", spread, "slot__", Sum("n"))
+    usages = HourlyUsage.objects.filter(hour__gte=window.start)
+    if group_by is GroupBy.KEY:
+        buckets = HourlyBucket.objects.filter(usage__hour__gte=window.start, metric=HourlyBucket.Metric.TTFT)
+        return _Source(usages, "hour", buckets, "usage__", Sum("n"))
+    # Of all keys together, which are far fewer.
+    return _Source(usages, "hour", HourlySpread.objects.filter(~Q(ttft=0), hour__gte=window.start), "", Sum("ttft"))
 
 
-def _value(group_by: GroupBy, group: Group) -> Any:
-    if group_by is GroupBy.MODEL:
-        return group.labels["model"] or ""
-    return group.labels["adapter" if group_by is GroupBy.ADAPTER else "key"]
+def _totals(source: _Source, column: str, market: Market) -> tuple[dict[Any, Figures], dict[str, Figures]]:
+    groups: dict[Any, Figures] = defaultdict(Figures)
+    by_provider: dict[str, Figures] = defaultdict(Figures)
+    names = (*slots.COUNTS, "cost_usd")
+    rows = source.usages.order_by().annotate(group=F(column)).values_list("group", "model_id", "provider", "adapter_id")
+    for group, model_id, provider, adapter_id, *counts, cost_usd in rows.annotate(*map(Sum, names)):
+        sums = Sums(**dict(zip(slots.COUNTS, counts, strict=True)), cost_usd=exact(cost_usd))
+        figures = Figures(sums, market.saved(model_id, adapter_id, sums))
+        groups[group].add(figures)
+        by_provider[provider].add(figures)
+    return dict(groups), dict(by_provider)
 
 
-def _sums(
-    scope: Scope, step: timedelta, group_by: GroupBy, values: Sequence[Any]
-) -> Mapping[Any, Mapping[str, Mapping[int, float]]]:
-    """By group, measure and number of the step."""
-    column = _COLUMNS[group_by]
-    chosen = Q(**{f"{column}__in": [value for value in values if value is not None]})
-    if None in values:
-        chosen |= Q(**{f"{column}__isnull": True})
-    rows = HourlyUsage.objects.filter(scope.restrict()).filter(chosen).order_by().values_list(column, "hour")
-    sums: dict[Any, dict[str, dict[int, float]]] = defaultdict(lambda: {name: defaultdict(float) for name in MEASURES})
-    for value, hour, *measured in rows.annotate(*map(Sum, MEASURES)):
+def _course(
+    source: _Source, column: str, window: Window, steps: Sequence[Step], values: dict[Any, dict[str, list[float]]]
+) -> None:
+    rows = source.usages.order_by().annotate(group=F(column)).values_list(source.start, "group")
+    for start, group, successes, errors, *measured in rows.annotate(*map(Sum, ("successes", "errors", *MEASURES))):
+        place = _place(window, start)
+        steps[place].answered += successes + errors
+        steps[place].errors += errors
         for name, amount in zip(MEASURES, measured, strict=True):
-            sums[value][name][(hour - scope.start) // step] += float(amount)
-    return sums
+            values[group][name][place] += float(amount)
 
 
-def _row(found: Mapping[str, Mapping[int, float]], name: str, length: int) -> list[float]:
-    return [found[name].get(place, 0.0) for place in range(length)]
+def _spread(source: _Source, column: str, window: Window, steps: Sequence[Step], groups: dict[Any, Figures]) -> None:
+    start, group = source.prefix + source.start, source.prefix + column
+    rows = source.buckets.order_by().annotate(began=F(start), group=F(group)).values_list("began", "group", "bucket")
+    for began, value, bucket, n in rows.annotate(counted=source.counted):
+        steps[_place(window, began)].ttft[bucket] += n
+        if value in groups:  # a group that began since its sums were read is in the next look
+            groups[value].sums.ttft[bucket] += n
 
 
-def _rest(steps: Sequence[Step], courses: Sequence[Course], name: str) -> list[float]:
-    """What is left of each step once the shown groups are taken away; float noise must not look like traffic."""
-    totals = [float(getattr(step.figures.sums, name)) for step in steps]
-    left = [total - sum(course.values[name][place] for course in courses) for place, total in enumerate(totals)]
-    return [value if value > 1e-9 else 0.0 for value in left]
+def _place(window: Window, start: datetime) -> int:
+    # What another process's clock puts into the future belongs to the present step.
+    return min(int((start - window.start).total_seconds()) // window.grain_s, window.steps - 1)
+
+
+def _labels(group_by: GroupBy, values: Iterable[Any]) -> dict[Any, str]:
+    """How people call each group. At most one query."""
+    values = list(values)
+    known: dict[Any, str] = {}
+    if group_by is GroupBy.MODEL:
+        known = {value: value for value in values if value}
+    elif group_by is GroupBy.KEY:
+        known = dict(ApiKey.objects.filter(pk__in=[pk for pk in values if pk]).values_list("pk", "name"))
+    else:
+        adapters = Adapter.objects.filter(pk__in=[pk for pk in values if pk])
+        named = adapters.values_list("pk", "model__public_id", "provider__name")
+        known = {pk: f"{model} at {provider}" for pk, model, provider in named}
+    return {value: known.get(value, _NOBODY[group_by]) for value in values}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.admin import AdminSite
 from django.urls import URLPattern, path
 
-from gateway_project.console import adapter_test, playground, seeding, split_page
+from gateway_project.console import adapter_test, playground, seeding, split_page, traffic
 
 
 def of(site: AdminSite) -> list[URLPattern]:
@@ -20,7 +20,9 @@ def of(site: AdminSite) -> list[URLPattern]:
         # Asynchronous, which admin's wrapper is not: it checks the session itself.
         path("console/playground/answer/", playground.answer, name="console_playground_answer"),
         path("console/requests/<str:request_id>/trace/", behind(playground.trace), name="console_trace"),
+        path("console/traffic/", behind(traffic.show), name="console_traffic"),
         path(split, behind(split_page.show), name="console_split"),
+        path(f"{split}live/", behind(split_page.live), name="console_split_live"),
         path(f"{split}save/", behind(split_page.save), name="console_split_save"),
         path(f"{split}preview/", behind(split_page.preview), name="console_split_preview"),
         path(f"{split}restore/<int:entry_id>/", behind(split_page.restore), name="console_split_restore"),

@@ -1,4 +1,4 @@
-"""Template filters of the console: numbers as `gateway_project.console.words` writes them."""
+"""Template filters of the console: numbers as `gateway_project.console.words` writes them, and what its pages share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import template
+from django.http import HttpRequest
 
 from accounting.record import Record
-from gateway_project.console import story, words
+from gateway_project.console import navigation, story, words
 
 register = template.Library()
+SERIES = 6
+"""Colours of the style sheet: series-0 and on."""
 for written in (words.count, words.usd, words.percent, words.duration, words.per_million):
     register.filter(written.__name__, written)
 
@@ -22,7 +25,19 @@ def item(mapping: Mapping[Any, Any], key: Any) -> Any:
 
 
 @register.filter
+def series(place: int) -> int:
+    """The number of the colour for what stands at `place`, which may be further back than there are colours."""
+    return place % SERIES
+
+
+@register.filter
 def told(request_id: str) -> story.Story | None:
     """The story of the request with that id, None where nothing is known of it."""
     record: Record | None = story.find(request_id)
     return story.of(record) if record else None
+
+
+@register.filter
+def places(request: HttpRequest) -> list[navigation.Place]:
+    """The links of the bar at the top."""
+    return navigation.places(request)

@@ -127,12 +127,16 @@ def pages(rows: int) -> None:
         "first page": "",
         "a page far back": f"?p={rows // 1000}",
         "failed": "?outcome=failed",
-        "failed by the caller (none)": "?outcome=caller",
+        "a status that none has": "?status=404",
+        "slower than all": "?slower=100000",
+        "a session that none has": "?session=no-such",
+        "fell back (none)": "?fallback=yes",
+        "one provider, one model, costly": "?provider=acme&model_id=scale%2F3&costlier=1",
         "one model": "?model_id=scale%2F3",
         "one key": "?api_key=1",
         "a model that has no rows": "?model_id=no%2Fsuch",
         "one model, one key, failed": "?model_id=scale%2F0&api_key=1&outcome=failed",
-        "a week of long ago": f"?timestamp__lt={week:%Y-%m-%d}+00:00:00%2B00:00",
+        "a week of long ago": f"?until={week:%Y-%m-%d}",
         "one request id": "?q=gen-77777",
     }
     for name, query in queries.items():

@@ -1,6 +1,7 @@
 /* Sliders that always sum to 100: moving one is made up for by those that are not held, in proportion. And the live preview. */
 "use strict";
 (() => {
+    const LOOK_EVERY_MS = 1000;
     const form = document.getElementById("split-form");
     if (!form) return;
     const lines = [...form.querySelectorAll(".adapter-line")].map(line => ({
@@ -8,6 +9,9 @@
         output: line.querySelector("output"),
         set: line.querySelector(".set"),
         bar: line.querySelector(".set-bar"),
+        adapter: line.dataset.adapter,
+        actual: line.querySelector(".actual-share"),
+        actualBar: line.querySelector(".actual"),
         hold: line.querySelector(".lock input"),
     }));
     const preview = document.getElementById("preview");
@@ -63,6 +67,27 @@
         show();
         later();
     });
+    /* What really happens, looked up again and again while somebody looks. */
+    const actualOf = document.getElementById("actual-of");
+    const follow = async () => {
+        if (!document.hidden) {
+            try {
+                const response = await fetch(form.dataset.live, { credentials: "same-origin" });
+                if (response.ok) {
+                    const { of, shares } = await response.json();
+                    actualOf.textContent = of;
+                    for (const line of lines) {
+                        const share = shares[line.adapter] ?? null;
+                        line.actual.textContent = share === null ? "–" : `${Math.round(share * 100)}%`;
+                        line.actualBar.style.width = `${(share ?? 0) * 100}%`;
+                    }
+                }
+            } catch { actualOf.textContent = "The gateway cannot be reached; trying again."; }
+        }
+        setTimeout(follow, LOOK_EVERY_MS);
+    };
+    setTimeout(follow, LOOK_EVERY_MS);
+
     // A browser that remembers a form's values over a reload must not show other words than sliders.
     show();
     if (lines.some(line => !line.range.disabled)) ask();

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounting import rollups
+from accounting import rollups, slots
 from accounting.models import ApiKey
 from catalog.models import Adapter
 from tests import factories
@@ -42,7 +42,7 @@ def staff(db) -> Callable[..., Client]:
 
 
 def used(adapter: Adapter, key: ApiKey | None = None, *, hours_ago: float = 0, times: int = 1, **fields: Any) -> None:
-    """Hourly sums of successful requests: 100 tokens in, 50 out, 200 ms to the first token, 0.01 USD each."""
+    """Sums of successful requests: 100 tokens in, 50 out, 200 ms to the first token, 0.01 USD each."""
     line = {
         "timestamp": (timezone.now() - timedelta(hours=hours_ago)).timestamp(),
         "model_id": adapter.model.public_id,
@@ -54,4 +54,5 @@ def used(adapter: Adapter, key: ApiKey | None = None, *, hours_ago: float = 0, t
         "reasoning_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0, "image_tokens": 0,
         "cost_usd": "0.01", "attempts": [{}],
     }  # fmt: skip
-    rollups.add([line | fields for _ in range(times)], connection)
+    lines = [line | fields for _ in range(times)]
+    slots.add(lines, *rollups.add(lines, connection), connection)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_project.console import forecast, split
+from gateway_project.console import forecast, lately, split
 from gateway_project.console.split import Split
 from routingapp.models import RoutingPolicy, RoutingWeight
 from tests import factories
@@ -43,6 +45,13 @@ def model(db):
     factories.adapter(row, factories.provider("alpha"), weight=3)
     factories.adapter(row, factories.provider("beta"), weight=1)
     return row
+
+
+def answered(model, *numbers: int, minutes_ago: float = 0) -> None:
+    """So many requests that each of the model's adapters has answered then."""
+    for adapter, number in zip(model.adapters.order_by("pk"), numbers, strict=True):
+        for _ in range(number):
+            factories.request_log(adapter, timestamp=timezone.now() - timedelta(minutes=minutes_ago))
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=9))
@@ -187,11 +196,38 @@ class TestPreview:
 
 class TestPage:
     def test_what_is_set_and_what_is_the_case_stand_side_by_side(self, browser, model):
+        answered(model, 1, 4)
+        page = browser.get(address(model))
+        assert [(line.percentage, line.actual) for line in page.context["lines"]] == [(75, 0.2), (25, 0.8)]
+        assert "where the 5 requests in the last hour were answered" in page.text
+
+    def test_figures_are_those_of_the_last_hour(self, browser, model):
         alpha, beta = model.adapters.all()
-        used(alpha, times=1)
-        used(beta, times=4)
-        lines = browser.get(address(model)).context["lines"]
-        assert [(line.percentage, line.actual) for line in lines] == [(75, 0.2), (25, 0.8)]
+        used(alpha, times=3)
+        used(alpha, status_code=502, error_type="timeout")
+        used(beta, hours_ago=1.1, times=7)
+        of_alpha, of_beta = (line.hour for line in browser.get(address(model)).context["lines"])
+        assert (of_alpha.requests, of_alpha.errors, of_beta.requests) == (4, 1, 0)
+        assert of_alpha.ttft_p95_ms == pytest.approx(200, rel=0.08)
+
+    def test_after_a_change_only_what_came_since_counts(self, browser, model):
+        answered(model, 6, 2, minutes_ago=5)
+        browser.post(address(model, "save/"), form(model, 40, 60))
+        live = browser.get(address(model, "live/")).json()
+        assert set(live["shares"].values()) == {None}
+        assert "no request since this split was saved" in live["of"]
+        LogEntry.objects.update(action_time=timezone.now() - timedelta(seconds=30))
+        answered(model, 1, 1)
+        live = browser.get(address(model, "live/")).json()
+        assert "2 requests since this split was saved" in live["of"]
+        assert set(live["shares"].values()) == {0.5}
+
+    def test_what_is_live_is_read_by_index_and_bounded(self, browser, model):
+        answered(model, 2, 2)
+        with CaptureQueriesContext(connection) as queries:
+            browser.get(address(model, "live/"))
+        (counted,) = [query["sql"] for query in queries if "api_logs" in query["sql"]]
+        assert f"LIMIT {lately.COUNTED}" in counted
 
     def test_a_model_without_adapters_says_so(self, browser):
         assert "no adapter yet" in browser.get(address(factories.language_model())).text
@@ -220,6 +256,7 @@ class TestAccess:
 
     def test_others_see_nothing(self, staff, client, model):
         assert staff().get(address(model)).status_code == 403
+        assert staff().get(address(model, "live/")).status_code == 403
         assert client.get(address(model)).status_code == 302
 
     def test_a_form_of_another_site_is_refused(self, model):

@@ -1,0 +1,70 @@
+"""Where requests went lately: in the last hour by the short sums, and since a moment by the latest requests themselves.
+
+Bounded either way: an hour has thirty short sums for each adapter and key, and of requests at most `COUNTED` are read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db.models import Sum
+
+from accounting import sketch, slots
+from accounting.models import RequestLog, SlotBucket, SlotUsage
+
+HOUR = timedelta(hours=1)
+COUNTED = 2000
+
+
+@dataclass(slots=True)
+class Hour:
+    """What one adapter did in the last hour."""
+
+    requests: int = 0
+    errors: int = 0
+    ttft: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def ttft_p95_ms(self) -> float | None:
+        return sketch.quantile(self.ttft, 0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """Where a model's latest requests were answered, by adapter id. `is_all`: none since `since` was left out."""
+
+    since: datetime
+    counts: Counter[int]
+    is_all: bool
+
+    @property
+    def requests(self) -> int:
+        return self.counts.total()
+
+    def share(self, adapter_id: int) -> float | None:
+        """From 0 to 1; None where there was no request at all."""
+        return self.counts[adapter_id] / self.requests if self.requests else None
+
+
+def hour(now: datetime, model_id: str | None = None) -> dict[int, Hour]:
+    """By adapter id, of one model or of all. Two queries."""
+    chosen = {"grain_s": slots.FINE_S, "start__gt": now - HOUR, "adapter__isnull": False}
+    if model_id is not None:
+        chosen["model_id"] = model_id
+    found: dict[int, Hour] = defaultdict(Hour)
+    rows = SlotUsage.objects.filter(**chosen).order_by().values_list("adapter_id")
+    for adapter_id, requests, errors in rows.annotate(Sum("requests"), Sum("errors")):
+        found[adapter_id].requests, found[adapter_id].errors = requests, errors
+    buckets = SlotBucket.objects.filter(**{f"slot__{name}": value for name, value in chosen.items()})
+    for adapter_id, bucket, n in buckets.order_by().values_list("slot__adapter_id", "bucket").annotate(Sum("n")):
+        found[adapter_id].ttft[bucket] += n
+    return found
+
+
+def landed(model_id: str, since: datetime) -> Landed:
+    """The model's latest requests since then. One query, answered by an index."""
+    rows = RequestLog.objects.filter(model_id=model_id, timestamp__gte=since, adapter__isnull=False)
+    counts = Counter(rows.order_by("-timestamp").values_list("adapter_id", flat=True)[:COUNTED])
+    return Landed(since, counts, counts.total() < COUNTED)
