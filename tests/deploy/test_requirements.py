@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import requires
+from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -62,3 +68,42 @@ def test_neither_tests_nor_the_demo_engine_go_into_production():
             if isinstance(line, str)
         }
         assert not names & pinned.keys()
+
+
+# --- Known vulnerabilities --------------------------------------------------------------------------------------------
+
+SAFE = {"name": "safe", "version": "1.0", "vulns": []}
+FLAW = {"id": "PYSEC-2026-1", "fix_versions": ["1.1"], "aliases": [], "description": ""}
+SKIPPED = {"name": "elsewhere", "skip_reason": "Dependency not found on PyPI and could not be audited"}
+
+
+def audit(directory: Path, answer: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The gate's step, with an auditor that answers `answer`."""
+    auditor = directory / "uvx"
+    auditor.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+    auditor.chmod(0o755)
+    path = f"{directory}:{os.environ['PATH']}"
+    command = [sys.executable, str(ROOT / ".ci" / "audit_requirements.py")]
+    return subprocess.run(command, env={"PATH": path, **environment}, capture_output=True, text=True, check=False)
+
+
+def answer(*packages: object) -> str:
+    return json.dumps({"dependencies": packages, "fixes": []})
+
+
+def test_a_known_vulnerability_ends_the_gate(tmp_path):
+    found = audit(tmp_path, answer(SAFE, {**SAFE, "name": "leaky", "vulns": [FLAW]}, SKIPPED))
+    assert found.returncode == 1
+    assert "leaky 1.0: PYSEC-2026-1, mended in 1.1" in found.stdout
+
+
+def test_nothing_found_is_said_of_what_was_looked_up_alone(tmp_path):
+    assert audit(tmp_path, answer(SAFE, SAFE)).stdout == "no known vulnerability in 2 packages\n"
+
+
+@pytest.mark.parametrize("said", [answer(SKIPPED), answer(SAFE, SKIPPED), answer(), "", "no route to host"])
+def test_what_was_not_looked_up_is_never_silent(tmp_path, said):
+    found = audit(tmp_path, said)
+    assert "NOT AUDITED: " in found.stdout
+    assert found.returncode == 0
+    assert audit(tmp_path, said, AUDIT="required").returncode == 1
