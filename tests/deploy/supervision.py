@@ -66,3 +66,18 @@ class Supervised(Served):
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
+
+
+def workers_of(pid: int) -> set[int]:
+    """Server processes below `pid`; multiprocessing's resource tracker is none."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        found = {int(child) for child in file.read().split()}
+    servers = set()
+    for child in found:
+        try:
+            with open(f"/proc/{child}/cmdline") as file:
+                if "spawn_main" in file.read():
+                    servers.add(child)
+        except FileNotFoundError:
+            continue
+    return servers

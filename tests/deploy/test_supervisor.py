@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from gateway_project import supervisor
+from tests.deploy.supervision import workers_of
 from tests.live import until
 
 
@@ -50,9 +51,9 @@ def test_restarts_refuse_no_connection_while_systemd_holds_the_socket(supervise)
 def test_workers_are_replaced_one_by_one_on_reload(supervise):
     gateway = supervise("--workers", "2")
     gateway.wait_for("READY=1")
-    before = children(gateway.pid)
+    before = workers_of(gateway.pid)
     gateway.signal(signal.SIGHUP)
-    until(lambda: len(now := children(gateway.pid)) == len(before) and not now & before, "two new workers", 40)
+    until(lambda: len(now := workers_of(gateway.pid)) == len(before) and not now & before, "two new workers", 40)
     assert gateway.client.get("/health/ready").status_code == 200
     assert not gateway.heard("STOPPING=1"), "a worker's end was taken for the service's"
     assert gateway.terminate() == 0
@@ -104,18 +105,3 @@ def test_a_supervisor_that_is_away_is_no_reason_to_fail(tmp_path, caplog):
 @pytest.mark.parametrize(("raw", "limit_s"), [("30000000", 30.0), ("0", None), ("", None), ("soon", None)])
 def test_the_watchdogs_limit_is_systemds(raw, limit_s):
     assert supervisor.watchdog_limit_s({"WATCHDOG_USEC": raw}) == limit_s
-
-
-def children(pid: int) -> set[int]:
-    """Server processes below `pid`; multiprocessing's resource tracker is none."""
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        found = {int(child) for child in file.read().split()}
-    servers = set()
-    for child in found:
-        try:
-            with open(f"/proc/{child}/cmdline") as file:
-                if "spawn_main" in file.read():
-                    servers.add(child)
-        except FileNotFoundError:
-            continue
-    return servers
