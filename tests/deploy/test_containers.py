@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -44,6 +46,27 @@ def test_the_image_installs_by_hash_and_runs_as_nobody_special():
     dockerfile = (CONTAINER / "Dockerfile").read_text()
     assert "--require-hashes -r /tmp/requirements.txt" in dockerfile
     assert dockerfile.index("\nUSER 10001") < dockerfile.index("\nCMD ")
+
+
+def lint(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a linter that comes as a Python package."""
+    command = [Path(sys.executable).with_name(program), *arguments]
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile(tmp_path):
+    found = lint("hadolint", CONTAINER / "Dockerfile")
+    assert found.returncode == 0, found.stdout
+    (tmp_path / "Dockerfile").write_text("FROM python\nRUN cd /opt\n")
+    assert lint("hadolint", tmp_path / "Dockerfile").returncode != 0, "it finds nothing anywhere"
+
+
+@pytest.mark.parametrize("file", sorted(KUBERNETES.glob("*.yaml")), ids=lambda file: file.name)
+def test_kubernetes_knows_every_field_of_the_manifests(file, tmp_path):
+    found = lint("kubernetes-validate", "--strict", file)
+    assert found.returncode == 0, found.stdout + found.stderr
+    (tmp_path / "wrong.yaml").write_text(file.read_text().replace("\nspec:", "\nspec:\n  surprise: true"))
+    assert lint("kubernetes-validate", "--strict", tmp_path / "wrong.yaml").returncode != 0
 
 
 def test_compose_waits_for_running_answers_and_keeps_its_volumes():
