@@ -8,21 +8,19 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.deploy.supervision import Served
 from tests.fakes.catalogue import seed
-from tests.live import ROOT, Gateway, free_port, until
+from tests.live import ROOT, Gateway, until
+from tests.nginx import Nginx, needs_nginx
 
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "one two three"}]
 
 LOGGED = {"ACCESS_LOG": "true", "LOG_FORMAT": "json"}
-needs_nginx = pytest.mark.skipif(not Path(NGINX).exists(), reason="no nginx (apt-get install nginx-light)")
 
 
 @pytest.fixture(scope="module")
@@ -42,53 +40,10 @@ def behind(tmp_path_factory, fake, migrated_database) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory, behind) -> Iterator[httpx.Client]:
-    """nginx with our file; only addresses, ports and the certificate are this machine's."""
-    directory = tmp_path_factory.mktemp("nginx")
-    port, plain = free_port(), free_port()
-    key, certificate = directory / "key.pem", directory / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=gateway.example.org",
-         "-keyout", key, "-out", certificate],
-        check=True, capture_output=True, timeout=30,
-    )  # fmt: skip
-    site = (ROOT / "deploy" / "nginx" / "gateway.conf").read_text()
-    for ours, here in {
-        "127.0.0.1:8080": f"127.0.0.1:{behind.port}",
-        "listen 443": f"listen 127.0.0.1:{port}",
-        "listen 80": f"listen 127.0.0.1:{plain}",
-        "/etc/letsencrypt/live/gateway.example.org/fullchain.pem": str(certificate),
-        "/etc/letsencrypt/live/gateway.example.org/privkey.pem": str(key),
-        "client_max_body_size 40m": "client_max_body_size 2m",
-    }.items():
-        assert ours in site
-        site = site.replace(ours, here)
-    (directory / "gateway.conf").write_text(site)
-    paths = "".join(
-        f"{name}_temp_path {directory}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (directory / "nginx.conf").write_text(
-        f"daemon off; user root; pid {directory}/pid; error_log {directory}/error.log; worker_processes 1;"
-        f"events {{}} http {{ access_log off; {paths} include {directory}/gateway.conf; }}"
-    )
-    command = [NGINX, "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", str(directory / "error.log")]
-    tested = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=20, check=False)
-    assert tested.returncode == 0, tested.stderr
-    process = subprocess.Popen(command)
-    headers = {"Host": "gateway.example.org"}
-    try:
-        with httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=False, headers=headers, timeout=20) as client:
-            until(lambda: answers(client), "nginx answers", 10)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/health/live").status_code == 200
-    except httpx.TransportError:
-        return False
+    """A client of nginx with our file."""
+    changes = {"client_max_body_size 40m": "client_max_body_size 2m"}
+    with Nginx(tmp_path_factory.mktemp("nginx"), [behind.port], changes) as running:
+        yield running.client
 
 
 @needs_nginx
