@@ -25,7 +25,7 @@ for _limit in _LIMITS.values():
 
 @dataclass(slots=True)
 class Totals:
-    """Plain sums since the start of this process, for whoever watches without Prometheus.
+    """Plain sums since the start of this process, for whoever watches without Prometheus; and the requests `in_flight` now.
 
     `failed` counts requests that ended by a fault of a provider or of the gateway, `refused_keys` attempts whose provider
     refused our key, by provider.
@@ -34,6 +34,7 @@ class Totals:
     requests: int = 0
     failed: int = 0
     refused_keys: Tally[str] = field(default_factory=Tally)
+    in_flight: int = 0
 
 
 totals = Totals()
@@ -79,6 +80,7 @@ class _Series:
 
 _series: dict[tuple[str, str], _Series] = {}
 _attempts: dict[tuple[str, str], tuple[Sum, Times]] = {}
+_routes: dict[tuple[str, str, int], Sum] = {}
 _overhead = Times(instruments.OVERHEAD, instruments.OVERHEAD_S)
 _moved: set[_Series] = set()
 
@@ -116,12 +118,19 @@ def flush() -> None:
     for outcomes, duration in _attempts.values():
         outcomes.flush()
         duration.flush()
+    for requests in _routes.values():
+        requests.flush()
+    instruments.HTTP_IN_FLIGHT.set(totals.in_flight)
     _overhead.flush()
 
 
 def route_ended(route: str, method: str, status: int) -> None:
     """Count an HTTP request of the API lane."""
-    instruments.HTTP_REQUESTS.labels(route, method if method in METHODS else OTHER, str(status)).inc()
+    key = (route, method if method in METHODS else OTHER, status)
+    found = _routes.get(key)
+    if found is None:
+        found = _routes[key] = Sum(instruments.HTTP_REQUESTS.labels(key[0], key[1], str(status)))
+    found.amount += 1
 
 
 def kind_of(attempts: list[Attempt], position: int) -> str:

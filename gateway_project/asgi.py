@@ -38,8 +38,10 @@ async def application(
 ) -> None:
     """What the ASGI server calls: once for the lifespan, then for every request."""
     if scope["type"] == "http":
-        is_lean = _LEAN.match(scope["path"]) is not None
-        await observed.serve(lean_lane if is_lean else django_lane, scope, receive, send, is_counted=is_lean)
+        if _LEAN.match(scope["path"]):
+            await lean_lane(scope, receive, send)
+        else:
+            await observed.named(django_lane, scope, receive, send)
     elif scope["type"] == "lifespan":
         await lifespan(receive, send)
     else:

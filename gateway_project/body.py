@@ -21,6 +21,8 @@ CLOSE = {"Connection": "close"}
 """What is left of such a body is not read: the connection cannot carry another request."""
 
 
+_TOO_SLOW = "the body is not complete in time"
+
 LINGER_S = 2.0
 """How long the rest of a refused body is read and dropped. A socket that is closed with unread bytes is reset, and its client (or
 nginx, which sends the whole body first and then says 502) never reads the refusal."""
@@ -38,14 +40,21 @@ async def read(receive: Receive, announced: str, *, limit_bytes: int, within_s: 
     """
     if announced.isdigit() and int(announced) > limit_bytes:
         raise _too_large(int(announced), limit_bytes)
+    reading = asyncio.current_task()
+    assert reading is not None
+    # What `asyncio.timeout` does, at a fifth of its cost: almost every body has arrived before it is asked for.
+    alarm = asyncio.get_running_loop().call_later(within_s, reading.cancel, _TOO_SLOW)
     try:
-        async with asyncio.timeout(within_s):
-            return await _collect(receive, limit_bytes)
-    except TimeoutError:
+        return await _collect(receive, limit_bytes)
+    except asyncio.CancelledError as cancelled:
+        if cancelled.args != (_TOO_SLOW,) or reading.uncancel():
+            raise
         raise RequestTimedOut(
             f"The request body was not complete within {within_s:g} s (BODY_TIMEOUT_S). Send it faster, or URLs for media.",
             headers=CLOSE,
         ) from None
+    finally:
+        alarm.cancel()
 
 
 def lingering(receive: Receive, send: Send) -> Send:

@@ -1,4 +1,4 @@
-"""What every HTTP request gets around its lane: an id, in `X-Request-Id` and in each line logged for it, and a count."""
+"""What every HTTP request gets: an id, in `X-Request-Id` and in each line logged for it; and in the API lane a count."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
-
-from completions import instruments, metrics, tracing, underway
+from completions import metrics, tracing, underway
 from completions.exchange import generation_id
 from completions.underway import Underway
 
@@ -19,42 +16,63 @@ Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
-View = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 UNMATCHED = "unmatched"
 _CALLER_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 """What of a caller's own `X-Request-Id` is taken: nothing that could break a line or a header."""
 
 
-async def serve(lane: Application, scope: Message, receive: Receive, send: Send, *, is_counted: bool) -> None:
-    """Let `lane` answer the request under an id of its own; `is_counted` in the metrics of the API lane."""
+async def named(application: Application, scope: Message, receive: Receive, send: Send) -> None:
+    """Let `application` answer the request under an id of its own."""
     request = _begin(scope)
     token = underway.begin(request)
-    status = 0
 
     async def send_with_id(message: Message) -> None:
-        nonlocal status
         if message["type"] == "http.response.start":
-            status = message["status"]
-            request.overhead_s = request.spent_here_s()
-            named = (b"x-request-id", request.request_id.encode())
-            message = {**message, "headers": [*message["headers"], named]}
+            message = {**message, "headers": [*message["headers"], (b"x-request-id", request.request_id.encode())]}
         await send(message)
 
-    if not is_counted:
-        try:
-            await lane(scope, receive, send_with_id)
-        finally:
-            underway.end(token)
-        return
-    instruments.HTTP_IN_FLIGHT.inc()
     try:
-        await lane(scope, receive, send_with_id)
+        await application(scope, receive, send_with_id)
     finally:
-        instruments.HTTP_IN_FLIGHT.dec()
-        # A client that left before anything was sent has seen no status: 499, as in the records.
-        metrics.route_ended(request.route or UNMATCHED, scope["method"], status or 499)
         underway.end(token)
+
+
+class Counted:
+    """A request of the API lane while it is served: under an id of its own, and counted when it ends."""
+
+    __slots__ = ("_method", "_request", "_route", "_status", "_token")
+
+    def __init__(self, scope: Message) -> None:
+        self._request = _begin(scope)
+        self._method = scope["method"]
+        self._route = UNMATCHED
+        # A client that left before anything was sent has seen no status: 499, as in the records.
+        self._status = 499
+
+    def __enter__(self) -> Counted:
+        self._token = underway.begin(self._request)
+        metrics.totals.in_flight += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        metrics.totals.in_flight -= 1
+        metrics.route_ended(self._route, self._method, self._status)
+        underway.end(self._token)
+
+    def body_is_complete(self) -> None:
+        """From now on the time is the gateway's: how long a client takes to send is its own affair."""
+        self._request.started = time.monotonic()
+
+    def matched(self, pattern: str) -> None:
+        """The view was found by Django's `pattern`."""
+        self._route = template(pattern)
+
+    def answered(self, status: int) -> tuple[bytes, bytes]:
+        """The response's head is about to be sent. Returns the header that names the request."""
+        self._status = status
+        self._request.overhead_s = self._request.spent_here_s()
+        return b"x-request-id", self._request.request_id.encode()
 
 
 def _begin(scope: Message) -> Underway:
@@ -66,23 +84,6 @@ def _begin(scope: Message) -> Underway:
         elif name in (b"traceparent", b"tracestate") and tracing.is_on():
             request.trace_headers = {**request.trace_headers, name.decode(): value.decode("latin1")}
     return request
-
-
-def route(view: View) -> View:
-    """Middleware of the lean lane: notes the route's template and when the body was complete."""
-
-    async def answer(http_request: HttpRequest) -> HttpResponseBase:
-        request = underway.current()
-        if request is None:
-            return await view(http_request)
-        request.started = time.monotonic()
-        try:
-            return await view(http_request)
-        finally:
-            match = http_request.resolver_match
-            request.route = template(match.route) if match else None
-
-    return answer
 
 
 @lru_cache(maxsize=256)

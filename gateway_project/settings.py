@@ -91,9 +91,6 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
-# Asynchronous functions only: the lane that serves the API never leaves the event loop.
-API_MIDDLEWARE = ["gateway_project.observed.route", "gateway_project.middleware.cors"]
-
 ROOT_URLCONF = "gateway_project.urls"
 ASGI_APPLICATION = "gateway_project.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
