@@ -26,6 +26,9 @@ class Cost:
         return Cost(self.prompt + other.prompt, self.completion + other.completion)
 
 
+FREE = Cost()
+
+
 def cost(usage: Usage, prices: Prices) -> Cost:
     """The cost of `usage` at `prices`, in USD. The whole request is charged at the tier of its prompt, as providers bill.
 
@@ -36,7 +39,7 @@ def cost(usage: Usage, prices: Prices) -> Cost:
     """
     known = prices.of(usage.prompt_tokens) if prices.overrides else prices.known
     if not known:
-        return Cost()
+        return FREE
     prompt = known.get("prompt", ZERO)
     completion = known.get("completion", ZERO)
     charged_in = usage.prompt_uncached * prompt + known.get("request", ZERO)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import add, attrgetter
 from typing import Any
 
 
@@ -58,15 +59,19 @@ class Usage:
 
     def classes(self) -> dict[str, int]:
         """The classes that hold something, as a journal line and a row keep them."""
-        return {name: count for name in _CLASSES if (count := getattr(self, name))}
+        return {name: count for name, count in zip(_CLASSES, _counts(self), strict=True) if count}
 
     def __add__(self, other: Usage) -> Usage:
         """The two together, class by class; estimated if either is."""
-        counts = {name: getattr(self, name) + getattr(other, name) for name in _CLASSES}
-        return Usage(**counts, is_estimated=self.is_estimated or other.is_estimated)
+        counts = map(add, _counts(self), _counts(other))
+        classes = dict(zip(_CLASSES, counts, strict=True))
+        return Usage(**classes, is_estimated=self.is_estimated or other.is_estimated)
 
 
 _CLASSES = tuple(field.name for field in fields(Usage) if field.name != "is_estimated")
+_counts = attrgetter(*_CLASSES)
+
+NO_USAGE = Usage()
 
 CHARACTERS_PER_TOKEN = 4
 """A rule of thumb for English, used only where a provider reports nothing."""

@@ -74,6 +74,11 @@ class Prices:
 
     known: Mapping[str, Decimal] = field(default_factory=lambda: _NOTHING)
     overrides: tuple[Override, ...] = ()
+    _written: dict[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Every record of a request carries them.
+        object.__setattr__(self, "_written", written(self.known))
 
     @classmethod
     def parse(cls, pricing: Any) -> Prices:
@@ -102,6 +107,12 @@ class Prices:
                 if override.window is None or override.window.contains(epoch_s)
             ),
         )
+
+    def written_for(self, prompt_tokens: int) -> dict[str, str] | None:
+        """What `of` gives, as decimal strings for a record; None where nothing is known."""
+        if self.overrides:
+            return written(self.of(prompt_tokens)) or None
+        return self._written or None
 
     def of(self, prompt_tokens: int) -> Mapping[str, Decimal]:
         """The prices of a whole request with a prompt of so many tokens, cached ones included. Hours are not looked at: `at`."""

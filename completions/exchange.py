@@ -9,21 +9,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-import string
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from accounting import ledger, pricing
 from accounting.credentials import KeyEntry
-from accounting.pricing import Cost
+from accounting.pricing import FREE, Cost
 from accounting.record import Attempt, Record
-from accounting.usage import CHARACTERS_PER_TOKEN, Usage
-from catalog.prices import Prices, written
+from accounting.usage import CHARACTERS_PER_TOKEN, NO_USAGE, Usage
+from catalog.prices import Prices
 from completions import schemas, telemetry, underway
 from completions.relay import Identity, Tally
+from completions.schemas import TEXT_ONLY
 from completions.snapshot import Snapshot
 from completions.visit import Seat, Visit
 from gateway_project.errors import GatewayError, LedgerUnavailable, ProviderAuthFailed, ProviderError, redact
@@ -32,10 +32,9 @@ from routingapp.plan import Ask, Candidate, Plan
 
 log = logging.getLogger("gateway.completions")
 
-_ALPHABET = string.ascii_letters + string.digits
 # Seeded from the system's randomness in each process. Ids are names, not secrets, so no system call for each.
 _dice = random.Random()
-_RECORDED_PARAMETERS = frozenset(schemas.SUPPORTED_PARAMETER_OF) - {
+_RECORDED_PARAMETERS = schemas.SUPPORTED_PARAMETERS - {
     "tools", "response_format", "prediction", "temperature", "top_p", "max_tokens", "seed",
 }  # fmt: skip
 _INT64_MAX = 2**63 - 1
@@ -43,12 +42,11 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 def generation_id(now: float) -> str:
-    """`gen-<unix seconds>-<20 letters and digits>`. 119 random bits: ids of a clock collided in earlier gateways."""
-    return f"gen-{int(now)}-{''.join(_dice.choices(_ALPHABET, k=20))}"
+    """`gen-<unix seconds>-<20 letters and digits>`. 80 random bits a second: ids of a clock collided in earlier gateways."""
+    return f"gen-{int(now)}-{_dice.getrandbits(80):020x}"
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHeaders:
+class ClientHeaders(NamedTuple):
     """What a caller says about itself in headers; all untrusted text, cut to the columns' lengths."""
 
     http_referer: str = ""
@@ -77,8 +75,8 @@ class Exchange:
     conversation: tuple[int | None, str, str] | None = None
     plan: Plan | None = None
     answering: Attempt | None = None
-    usage: Usage = field(default_factory=Usage)
-    charged: Cost = field(default_factory=Cost)
+    usage: Usage = NO_USAGE
+    charged: Cost = FREE
     faulted: set[int] = field(default_factory=set)
     address: str = ""
     visit: Visit | None = None
@@ -127,7 +125,7 @@ class Exchange:
             prompt_tokens=self.prompt_characters // 4,
             max_output_tokens=chat.get("max_tokens"),
             input_modalities=modalities,
-            output_modalities=frozenset(request.modalities or ("text",)),
+            output_modalities=frozenset(request.modalities) if request.modalities else TEXT_ONLY,
             parameters=schemas.parameters_of(chat),
             allowed_models=self.key.allowed_models,
             allowed_providers=self.key.allowed_providers,
@@ -259,29 +257,30 @@ class Exchange:
         assert attempt is not None
         attempt.prompt_tokens, attempt.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         attempt.cost_usd = format(charged.total, "f")
+        attempt.usage = None if pricing.is_free(usage, tally.finish_reason) else usage.classes()
         record.upstream_id = attempt.upstream_id = tally.upstream_id
         record.finish_reason, record.native_finish_reason = tally.finish_reason, tally.native_finish_reason
-        record.prices = written(self.prices_of(candidate).of(usage.prompt_tokens)) or None
-        attempt.usage = None if pricing.is_free(usage, tally.finish_reason) else usage.classes()
+        record.prices = self.prices_of(candidate).written_for(attempt.prompt_tokens)
         if self.keeps_content and tally.text is not None:
             record.response = "".join(tally.text)
-        # Only an answer that was resumed has been consumed twice; adding costs what a whole request may not.
-        is_first = not self.usage.total_tokens
-        self.usage = usage if is_first else self.usage + usage
-        self.charged = charged if is_first else self.charged + charged
-        self._total(self.usage, self.charged)
+        if self.usage is NO_USAGE:
+            self.usage, self.charged = usage, charged
+            self._total(usage, attempt.prompt_tokens, attempt.completion_tokens, attempt.cost_usd)
+        else:  # an answer that was resumed
+            usage, charged = self.usage, self.charged = self.usage + usage, self.charged + charged
+            self._total(usage, usage.prompt_tokens, usage.completion_tokens, format(charged.total, "f"))
 
-    def _total(self, usage: Usage, charged: Cost) -> None:
+    def _total(self, usage: Usage, prompt_tokens: int, completion_tokens: int, cost_usd: str) -> None:
         record = self.record
-        record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
-        record.total_tokens = usage.total_tokens
+        record.prompt_tokens, record.completion_tokens = prompt_tokens, completion_tokens
+        record.total_tokens = prompt_tokens + completion_tokens
         record.reasoning_tokens = usage.reasoning
         record.cache_read_tokens = usage.cached_tokens
         record.cache_write_tokens = usage.cache_write + usage.cache_write_1h
         record.audio_tokens = usage.prompt_audio + usage.cache_read_audio + usage.completion_audio
         record.image_tokens = usage.completion_image
         record.is_estimated = usage.is_estimated
-        record.cost_usd = format(charged.total, "f")
+        record.cost_usd = cost_usd
 
     def succeeded(self) -> None:
         """Make the record of an answered request durable. Raises `LedgerUnavailable`: then it must not be answered."""

@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from accounting import ledger
 from completions import relay, sse, streams
@@ -227,7 +227,7 @@ class Pipeline:
         snapshot = exchange.snapshot
         now = time.monotonic()
         pinned = self.stickiness.get(exchange.conversation, now) if exchange.conversation else None
-        ask = replace(exchange.ask, sticky_adapter_id=pinned) if pinned else exchange.ask
+        ask = exchange.ask._replace(sticky_adapter_id=pinned) if pinned else exchange.ask
         capacity = self.gate.capacity
         capacity.follow(snapshot.catalogue, snapshot.revision)
         plan = planner.build(

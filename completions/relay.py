@@ -6,10 +6,11 @@ Owns the shape of bodies, chunks and error events (openrouter.md 2, 3 and 9.1): 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import orjson
 
-from accounting.pricing import Cost, cost, is_free
+from accounting.pricing import FREE, Cost, cost, is_free
 from accounting.usage import Usage, estimate
 from catalog.prices import Prices
 from completions import sse
@@ -19,8 +20,7 @@ from gateway_project.errors import GatewayError
 _SAID = ("content", "reasoning", "tool_calls", "refusal", "images", "audio", "annotations", "reasoning_details")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What every body and chunk of one answer carries."""
 
     id: str
@@ -58,13 +58,16 @@ class Tally:
         Anthropic reports its counts when a stream begins and again when it ends: of a stream that broke off or was left, the
         first report knows nothing of the answer, so what went by counts if it is more.
         """
+        usage = self.usage
+        if usage is not None and self.finish_reason is not None:
+            return usage
         estimated = estimate(prompt_characters, self.completion_characters)
-        if self.usage is None:
+        if usage is None:
             return estimated
-        missing = estimated.completion_tokens - self.usage.completion_tokens
-        if self.finish_reason is None and missing > 0:
-            return replace(self.usage, completion_text=self.usage.completion_text + missing, is_estimated=True)
-        return self.usage
+        missing = estimated.completion_tokens - usage.completion_tokens
+        if missing <= 0:
+            return usage
+        return replace(usage, completion_text=usage.completion_text + missing, is_estimated=True)
 
 
 def has_content(chunk: Chunk) -> bool:
@@ -74,19 +77,22 @@ def has_content(chunk: Chunk) -> bool:
 
 def is_answer(completion: Completion) -> bool:
     """Whether a whole answer is one: it says something, or the provider counted tokens for saying nothing."""
-    said = any(choice["message"].get(key) for choice in completion.choices for key in _SAID)
-    counted = completion.usage is not None and completion.usage.completion_tokens > 0
-    ended = any(choice["finish_reason"] in ("length", "content_filter") for choice in completion.choices)
-    return said or counted or ended
+    if any(choice["message"].get(key) for choice in completion.choices for key in _SAID):
+        return True
+    if completion.usage is not None and completion.usage.completion_tokens > 0:
+        return True
+    return any(choice["finish_reason"] in ("length", "content_filter") for choice in completion.choices)
 
 
 def usage_json(usage: Usage, charged: Cost) -> JSON:
     """OpenRouter's `usage` object, complete with numbers everywhere."""
+    prompt_tokens, completion_tokens = usage.prompt_tokens, usage.completion_tokens
+    total = float(charged.total)
     return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "cost": float(charged.total),
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "cost": total,
         "is_byok": False,
         "prompt_tokens_details": {
             "cached_tokens": usage.cached_tokens,
@@ -95,7 +101,7 @@ def usage_json(usage: Usage, charged: Cost) -> JSON:
             "video_tokens": 0,
         },
         "cost_details": {
-            "upstream_inference_cost": float(charged.total),
+            "upstream_inference_cost": total,
             "upstream_inference_prompt_cost": float(charged.prompt),
             "upstream_inference_completions_cost": float(charged.completion),
         },
@@ -229,7 +235,7 @@ def _head(identity: Identity) -> JSON:
 
 def charge(usage: Usage, prices: Prices, finish_reason: str | None) -> Cost:
     """What the caller pays."""
-    return Cost() if is_free(usage, finish_reason) else cost(usage, prices)
+    return FREE if is_free(usage, finish_reason) else cost(usage, prices)
 
 
 def without_reasoning(completion: Completion) -> Completion:

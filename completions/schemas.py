@@ -128,16 +128,16 @@ def canonical(raw: dict[str, Any]) -> dict[str, Any]:
     return chat
 
 
-SUPPORTED_PARAMETER_OF = {
-    "tools": "tools", "tool_choice": "tool_choice", "parallel_tool_calls": "parallel_tool_calls",
-    "response_format": "response_format", "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p",
-    "top_a": "top_a", "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty",
-    "repetition_penalty": "repetition_penalty", "seed": "seed", "stop": "stop", "logit_bias": "logit_bias",
-    "logprobs": "logprobs", "top_logprobs": "top_logprobs", "max_tokens": "max_tokens", "prediction": "prediction",
-    "reasoning": "reasoning", "verbosity": "verbosity", "web_search_options": "web_search_options",
-}  # fmt: skip
-"""Request fields that count as one of OpenRouter's `supported_parameters`, by field."""
+SUPPORTED_PARAMETERS = frozenset(
+    {
+        "tools", "tool_choice", "parallel_tool_calls", "response_format", "temperature", "top_p", "top_k", "min_p", "top_a",
+        "frequency_penalty", "presence_penalty", "repetition_penalty", "seed", "stop", "logit_bias", "logprobs",
+        "top_logprobs", "max_tokens", "prediction", "reasoning", "verbosity", "web_search_options",
+    }
+)  # fmt: skip
+"""Request fields that count as OpenRouter's `supported_parameters` of the same name."""
 
+TEXT_ONLY = frozenset({"text"})
 _PART_MODALITY = {
     "text": "text", "image_url": "image", "input_audio": "audio", "file": "file", "video_url": "video", "input_video": "video",
 }  # fmt: skip
@@ -145,15 +145,14 @@ _PART_MODALITY = {
 
 def parameters_of(chat: dict[str, Any]) -> frozenset[str]:
     """The `supported_parameters` that this request uses."""
-    used = {name for field, name in SUPPORTED_PARAMETER_OF.items() if field in chat}
-    if (chat.get("response_format") or {}).get("type") == "json_schema":
-        used.add("structured_outputs")
-    return frozenset(used)
+    used = SUPPORTED_PARAMETERS & chat.keys()
+    is_schema = "response_format" in used and (chat["response_format"] or {}).get("type") == "json_schema"
+    return used | {"structured_outputs"} if is_schema else used
 
 
 def measure(messages: list[dict[str, Any]]) -> tuple[int, frozenset[str]]:
     """Characters of text in `messages`, and the input modalities they use."""
-    characters, modalities = 0, {"text"}
+    characters, modalities = 0, TEXT_ONLY
     for message in messages:
         content = message.get("content")
         if isinstance(content, str):
@@ -163,7 +162,7 @@ def measure(messages: list[dict[str, Any]]) -> tuple[int, frozenset[str]]:
                 if part.get("type") == "text":
                     characters += len(part.get("text") or "")
                 else:
-                    modalities.add(_PART_MODALITY.get(part["type"], "text"))
+                    modalities |= {_PART_MODALITY.get(part["type"], "text")}
         for call in message.get("tool_calls") or ():
             characters += len(str((call.get("function") or {}).get("arguments") or ""))
-    return characters, frozenset(modalities)
+    return characters, modalities

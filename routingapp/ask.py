@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 _TEXT = frozenset({"text"})
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What one request needs.
 
     `models`: names as the caller sent them, `model` first, then `models`. `prompt_tokens` is an estimate. `parameters`:
@@ -39,8 +38,7 @@ class Ask:
     sticky_adapter_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An adapter to try. `share`: the part of such requests that begins here, 0 to 1. `reason`: why it is here."""
 
     adapter: AdapterEntry

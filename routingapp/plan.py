@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from catalog.entries import AdapterEntry, Catalogue, ModelEntry
 from routingapp import refusals, variants
@@ -27,8 +27,7 @@ from routingapp.tiers import tiers_of
 __all__ = ["Ask", "Candidate", "Exclusion", "Plan", "build"]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """`strategy`: what ordered the first candidate, a strategy's name, `sort:…`, `order` or `sticky`."""
 
     candidates: tuple[Candidate, ...]
@@ -171,8 +170,8 @@ def _move_sticky_to_front(ordered: list[Candidate], ask: Ask) -> bool:
     for place, candidate in enumerate(ordered):
         if candidate.adapter.id == ask.sticky_adapter_id:
             del ordered[place]
-            first = replace(candidate, share=1.0, reason="sticky: this conversation's prompt is cached here")
-            ordered[:] = [first, *(replace(other, share=0.0) for other in ordered)]
+            first = candidate._replace(share=1.0, reason="sticky: this conversation's prompt is cached here")
+            ordered[:] = [first, *(other._replace(share=0.0) for other in ordered)]
             return True
     return False
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
@@ -26,12 +27,14 @@ from gateway_project.errors import ProviderError, ProviderUnavailable
 JSON = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class Encoded(NamedTuple):
     """A request body in the provider's words, and headers that depend on the request (most have none)."""
 
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NO_HEADERS
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from accounting.models import RequestLog
 from accounting.pricing import cost
 from accounting.usage import Usage
 from catalog.entries import Catalogue
-from completions.schemas import SUPPORTED_PARAMETER_OF
+from completions.schemas import SUPPORTED_PARAMETERS
 from gateway_project.console.split import Split
 from gateway_project.errors import GatewayError
 from routingapp import plan
@@ -166,6 +166,6 @@ def _past(model_id: str, row: Mapping[str, object]) -> Past:
 
 def _used(row: Mapping[str, object]) -> Iterable[str]:
     parameters = row["parameters"]
-    kept = parameters if isinstance(parameters, dict) else {}
-    yield from (SUPPORTED_PARAMETER_OF[name] for name in kept if name in SUPPORTED_PARAMETER_OF)
+    if isinstance(parameters, dict):
+        yield from SUPPORTED_PARAMETERS & parameters.keys()
     yield from (name for name in _SAMPLED if row[name] is not None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -158,7 +157,7 @@ def test_what_one_dialect_cannot_say_another_may():
 
 
 def test_each_named_model_has_its_tries():
-    others = [replace(candidate(number, "other")) for number in (7, 8, 9, 10)]
+    others = [candidate(number, "other") for number in (7, 8, 9, 10)]
     assert run(course(A, B, C, candidate(4), *others), *[FAULT] * 9) == [1, 2, 3, 7, 8, 9]
 
 

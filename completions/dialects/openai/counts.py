@@ -19,6 +19,9 @@ from typing import Any
 from accounting.usage import Usage
 
 _EMPTY: Mapping[str, Any] = {}
+_PLAIN = frozenset(
+    {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
+)
 
 
 def usage(reported: Any) -> Usage | None:
@@ -27,6 +30,8 @@ def usage(reported: Any) -> Usage | None:
         return None
     prompt, completion = _count(reported, "prompt_tokens"), _count(reported, "completion_tokens")
     details, output = _details(reported, "prompt_tokens_details"), _details(reported, "completion_tokens_details")
+    if not details and not output and reported.keys() <= _PLAIN:
+        return Usage(prompt_uncached=prompt, completion_text=completion)
     cached = (
         _count(details, "cached_tokens") or _count(reported, "prompt_cache_hit_tokens") or _count(reported, "cached_tokens")
     )

@@ -16,6 +16,8 @@ from gateway_project.errors import InvalidRequest
 _LEFT_OUT = frozenset({"reasoning", "reasoning_content", "reasoning_details", "annotations", "model", "images"})
 _MARKERS = ("cache_control", "prompt_cache_breakpoint")
 _MESSAGE_FIELDS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "audio", "function_call"})
+_SAID = frozenset({"role", "content"})
+_PLAIN_ROLES = frozenset({"system", "user"})
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom"})
 _NAME = "messages[].name"
 """How `field_names` speaks of the name in messages, which Groq refuses."""
@@ -30,7 +32,9 @@ def build(messages: Sequence[JSON], quirks: Quirks) -> list[JSON]:
 
 
 def _message(message: JSON, field: str, quirks: Quirks, *, has_tools: bool) -> JSON:
-    role = message["role"]
+    role, content = message["role"], message.get("content")
+    if role in _PLAIN_ROLES and message.keys() <= _SAID and isinstance(content, str):
+        return message  # Most messages: there is nothing to change.
     changed = {key: value for key, value in message.items() if value is not None and key not in _LEFT_OUT}
     if not quirks.accepts_cache_control:
         for marker in _MARKERS:
@@ -43,7 +47,7 @@ def _message(message: JSON, field: str, quirks: Quirks, *, has_tools: bool) -> J
         changed["tool_calls"] = [_call(call, quirks) for call in calls]
     if quirks.tool_call_id_length and message.get("tool_call_id"):
         changed["tool_call_id"] = _call_id(message["tool_call_id"], quirks.tool_call_id_length)
-    if isinstance(content := message.get("content"), list):
+    if isinstance(content, list):
         changed["content"] = _content(content, f"{field}.content", quirks)
     if not quirks.accepts_unknown_fields:
         changed = {key: value for key, value in changed.items() if key in _MESSAGE_FIELDS or key in _MARKERS}
