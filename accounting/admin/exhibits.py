@@ -14,6 +14,8 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from accounting.admin.key_usage import Budget
+
 NOTHING = "–"
 
 ATTEMPT = {
@@ -68,6 +70,24 @@ def _per_million(price: Any) -> str:
 def amount(value: Decimal) -> str:
     """Without an exponent and without zeros at the end."""
     return f"{value.normalize():f}"
+
+
+def usd(value: Decimal) -> str:
+    """An amount of money as people read it: cents, and smaller amounts to two digits that count."""
+    if not value or abs(value) >= Decimal("0.1"):
+        return f"${value:,.2f}" if value else "$0"
+    return f"${amount(Decimal(f'{value:.2g}'))}"
+
+
+def budget(found: Budget) -> SafeString:
+    """A bar with what it says in words."""
+    resets = f"again from {found.resets_at:%Y-%m-%d}" if found.resets_at else "never reset"
+    return format_html(
+        '<span class="nowrap">{} of {}</span><span class="meter"><i class="{}" style="width: {}%"></i></span>'
+        '<span class="quiet under">{}{}</span>',
+        usd(found.spent), usd(found.limit), found.state, round(found.share * 100),
+        "spent, " if found.state == "bad" else "", resets,
+    )  # fmt: skip
 
 
 def json_text(value: Any) -> SafeString | str:

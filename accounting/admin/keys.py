@@ -10,15 +10,20 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import FilteredSelectMultiple
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounting import keys
-from accounting.admin.filters import ValidityFilter
+from accounting.admin import exhibits, key_usage
+from accounting.admin.key_filters import ValidityFilter
+from accounting.admin.key_usage import KeyList
 from accounting.models import ApiKey
 from catalog.actions import ExplainedDeletion, set_values
 from catalog.models import LanguageModel, Provider
@@ -64,15 +69,14 @@ class ApiKeyForm(forms.ModelForm):
 class ApiKeyAdmin(ExplainedDeletion, admin.ModelAdmin):
     form = ApiKeyForm
     list_display = [
-        "name",
-        "label",
+        "name_and_label",
         "state",
-        "owner",
-        "is_management",
-        "limit_usd",
-        "limit_reset",
+        "budget",
+        "used_in_period",
+        "last_used",
         "expires_at",
-        "created_at",
+        "is_management",
+        "revoke_button",
     ]
     list_filter = [ValidityFilter, "is_management", "limit_reset"]
     list_select_related = ["owner"]
@@ -88,6 +92,17 @@ class ApiKeyAdmin(ExplainedDeletion, admin.ModelAdmin):
     ]
     autocomplete_fields = ["owner"]
 
+    def get_urls(self) -> list[URLPattern]:
+        revoking = path("<int:pk>/revoke/", self.admin_site.admin_view(self.revoke_now), name="accounting_apikey_revoke")
+        return [revoking, *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeyList]:
+        return KeyList
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        may_revoke = self.has_change_permission(request)
+        return [name for name in self.list_display if may_revoke or name != "revoke_button"]
+
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         identity = ("Identity", {"fields": ["label", "hash", "created_at", "updated_at"]})
         return [*self.fieldsets, identity] if obj else self.fieldsets
@@ -100,6 +115,16 @@ class ApiKeyAdmin(ExplainedDeletion, admin.ModelAdmin):
         only_save = {"show_save_and_continue": False, "show_save_and_add_another": False}
         return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        key, now = self.get_object(request, object_id), timezone.now()
+        shown: dict[str, Any] = {}
+        if key is not None:
+            usage = key_usage.of_keys([key.pk], now)[key.pk]
+            shown = {"usage": usage, "budget": key_usage.budget(key, usage, now), "state": self.state(key)}
+        return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
@@ -110,6 +135,49 @@ class ApiKeyAdmin(ExplainedDeletion, admin.ModelAdmin):
         """The one page that ever shows the secret. Admin marks it `no-store`, as it does all of its pages."""
         context = {**self.admin_site.each_context(request), "title": "API key created", "opts": self.opts, "key": obj}
         return TemplateResponse(request, "admin/accounting/apikey/created.html", context)
+
+    def revoke_now(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """One key, from its button."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        self.revoke(request, ApiKey.objects.filter(pk=pk))
+        return redirect("admin:accounting_apikey_changelist")
+
+    @admin.display(description="key", ordering="name")
+    def name_and_label(self, key: ApiKey) -> SafeString:
+        owner = f" · {key.owner}" if key.owner else ""
+        return format_html('{}<span class="quiet under">{}{}</span>', key.name, key.label, owner)
+
+    @admin.display(description="budget", ordering="limit_usd")
+    def budget(self, key: Any) -> SafeString | str:
+        found = key_usage.budget(key, key.usage, timezone.now())
+        if found is None:
+            return "no limit"
+        return exhibits.budget(found)
+
+    @admin.display(description="used in the period")
+    def used_in_period(self, key: Any) -> SafeString:
+        used, words = key.usage.of_period(key), key_usage.WINDOWS[key.limit_reset or "monthly"]
+        return format_html(
+            '{} in {} request{}<span class="quiet under">{} tokens {}</span>',
+            exhibits.usd(used.usd), f"{used.requests:,}", "" if used.requests == 1 else "s", f"{used.tokens:,}", words,
+        )  # fmt: skip
+
+    @admin.display(description="last used (UTC)")
+    def last_used(self, key: Any) -> str:
+        return f"{key.usage.last_used_at:%Y-%m-%d %H:%M}" if key.usage.last_used_at else "never"
+
+    @admin.display(description="")
+    def revoke_button(self, key: ApiKey) -> SafeString | str:
+        if self.state(key) != "valid":
+            return ""
+        # Inside the list's own form, which has the token against forged requests.
+        return format_html(
+            '<button type="submit" class="tool" formaction="{}" aria-label="Revoke {} now">Revoke</button>',
+            reverse("admin:accounting_apikey_revoke", args=[key.pk]), key.name,
+        )  # fmt: skip
 
     @admin.display(description="state")
     def state(self, key: ApiKey) -> str:

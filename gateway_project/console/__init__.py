@@ -3,6 +3,7 @@
 site          how the pages hang in admin: addresses, the index, the login; navigation: the bar at the top
 dashboard     the index: figures, charts and providers of a period
 timeline      sums by moment and group, for the charts
+key_charts    what one key used, on its page
 charts        HTML and SVG of a chart, pure; words: its numbers
 process       what only the serving process knows
 traffic       all models' splits at a glance

@@ -47,6 +47,10 @@ class Window:
         """When each of its steps begins."""
         return [self.start + timedelta(seconds=self.grain_s * place) for place in range(self.steps)]
 
+    def place(self, start: datetime) -> int:
+        """The number of the step that begins then. What another process's clock puts into the future belongs to the last."""
+        return min(int((start - self.start).total_seconds()) // self.grain_s, self.steps - 1)
+
 
 @dataclass(slots=True)
 class Step:
@@ -152,7 +156,7 @@ def _course(
 ) -> None:
     rows = source.usages.order_by().annotate(group=F(column)).values_list(source.start, "group")
     for start, group, successes, errors, *measured in rows.annotate(*map(Sum, ("successes", "errors", *MEASURES))):
-        place = _place(window, start)
+        place = window.place(start)
         steps[place].answered += successes + errors
         steps[place].errors += errors
         for name, amount in zip(MEASURES, measured, strict=True):
@@ -163,14 +167,9 @@ def _spread(source: _Source, column: str, window: Window, steps: Sequence[Step],
     start, group = source.prefix + source.start, source.prefix + column
     rows = source.buckets.order_by().annotate(began=F(start), group=F(group)).values_list("began", "group", "bucket")
     for began, value, bucket, n in rows.annotate(counted=source.counted):
-        steps[_place(window, began)].ttft[bucket] += n
+        steps[window.place(began)].ttft[bucket] += n
         if value in groups:  # a group that began since its sums were read is in the next look
             groups[value].sums.ttft[bucket] += n
-
-
-def _place(window: Window, start: datetime) -> int:
-    # What another process's clock puts into the future belongs to the present step.
-    return min(int((start - window.start).total_seconds()) // window.grain_s, window.steps - 1)
 
 
 def _labels(group_by: GroupBy, values: Iterable[Any]) -> dict[Any, str]:

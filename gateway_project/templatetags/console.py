@@ -7,9 +7,11 @@ from typing import Any
 
 from django import template
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from accounting.record import Record
-from gateway_project.console import navigation, story, words
+from gateway_project.console import key_charts, navigation, story, words
 
 register = template.Library()
 SERIES = 6
@@ -41,3 +43,9 @@ def told(request_id: str) -> story.Story | None:
 def places(request: HttpRequest) -> list[navigation.Place]:
     """The links of the bar at the top."""
     return navigation.places(request)
+
+
+@register.filter
+def charts_of_key(pk: int) -> list[SafeString]:
+    """What the key with that primary key used lately."""
+    return key_charts.drawn(pk, timezone.now())
