@@ -18,6 +18,7 @@ from gateway_project.errors import ERROR_TYPES
 OTHER = "other"
 NONE = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SLOW_START_MS = 5000
 _LIMITS = {"rate_limit_exceeded": "rate", "payment_required": "budget"}
 for _limit in _LIMITS.values():
     instruments.REJECTIONS.labels(_limit)
@@ -28,13 +29,17 @@ class Totals:
     """Plain sums since the start of this process, for whoever watches without Prometheus; and the requests `in_flight` now.
 
     `failed` counts requests that ended by a fault of a provider or of the gateway, `refused_keys` attempts whose provider
-    refused our key, by provider.
+    refused our key, by provider; `streams` those that had a first token, by model, and `slow_starts` those of them that had
+    it after more than `SLOW_START_MS`; `spent_budgets` refusals for want of money, by the caller's key.
     """
 
     requests: int = 0
     failed: int = 0
     refused_keys: Tally[str] = field(default_factory=Tally)
     in_flight: int = 0
+    streams: Tally[str] = field(default_factory=Tally)
+    slow_starts: Tally[str] = field(default_factory=Tally)
+    spent_budgets: Tally[int | None] = field(default_factory=Tally)
 
 
 totals = Totals()
@@ -98,6 +103,9 @@ def observe(record: Record, domain: str) -> None:
     totals.requests += 1
     if record.ttft_ms is not None:
         series.first_token.observe(record.ttft_ms / 1000)
+        totals.streams[series.labels[0]] += 1
+        if record.ttft_ms > SLOW_START_MS:
+            totals.slow_starts[series.labels[0]] += 1
         if record.completion_tokens > 1:
             series.inter_token.observe((record.latency_ms - record.ttft_ms) / 1000 / (record.completion_tokens - 1))
     if record.total_tokens:
@@ -207,3 +215,5 @@ def _count_failure(record: Record, domain: str, model: str, provider: str) -> No
         totals.failed += 1
     elif domain == "policy" and error_type in _LIMITS:
         instruments.REJECTIONS.labels(_LIMITS[error_type]).inc()
+        if error_type == "payment_required":
+            totals.spent_budgets[record.api_key_id] += 1

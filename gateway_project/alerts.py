@@ -1,7 +1,7 @@
-"""Alerts to a webhook without Prometheus: a breaker that opens, a journal that waits, a refused key, a rate of errors.
+"""Alerts to a webhook without Prometheus. What is wrong, `gateway_project.conditions` finds.
 
-A thread looks every few seconds at what this process knows and posts `{"text": …}`, which Slack, Mattermost and many others
-take. Nothing of it is on the request path. The workers of one server share a file, so that each thing is said once: when it
+A thread looks every few seconds and posts `{"text": …}`, which Slack, Mattermost and many others take. Nothing of it is on the
+request path. The workers of one server share a file, so that each thing is said once: when it
 begins, once an hour while it lasts, and when it is over.
 """
 
@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,84 +21,16 @@ from typing import Any
 import orjson
 import requests
 
-from accounting import ledger
-from completions import metrics, runtime, snapshot
-from gateway_project.errors import GatewayError, redact
-from routingapp.breaker import BreakerState
+from gateway_project.conditions import Conditions
+from gateway_project.errors import redact
 
 log = logging.getLogger("gateway.alerts")
 
 LOOK_EVERY_S = 5.0
 REPEAT_S = 3600.0
 SEND_WITHIN_S = 10.0
-BACKLOG_AGE_S = 60.0
-"""How old the oldest record outside of the database may be."""
-ERROR_WINDOW_S = 300.0
-ERROR_SHARE = 0.1
-MIN_REQUESTS = 20
-"""Fewer requests than this in the window are no rate."""
-REFUSED_KEY_S = 600.0
-"""For how long after it a refused key is reported."""
 FORGOTTEN_S = 60.0
 """What a worker has not confirmed for this long is no longer its opinion: it may have died."""
-
-
-@dataclass(slots=True)
-class Conditions:
-    """Finds what is wrong, by key, in words for people. Remembers the totals of the last minutes for rates."""
-
-    _history: deque[tuple[float, int, int]] = field(default_factory=deque)
-    _refused: dict[str, float] = field(default_factory=dict)
-    _refused_before: Counter[str] = field(default_factory=Counter)
-
-    def look(self, now: float) -> dict[str, str]:
-        """What is wrong at `now` (monotonic seconds)."""
-        return {**self._breakers(now), **self._journal(), **self._refused_keys(now), **self._error_rate(now)}
-
-    def _breakers(self, now: float) -> dict[str, str]:
-        try:
-            health, catalogue = runtime.current().health, snapshot.current().catalogue
-        except GatewayError:
-            return {}
-        found = {}
-        for model in catalogue.models if health.has_tripped() else ():
-            for adapter in model.adapters:
-                state, error = health.breaker(adapter.id, now)
-                if state is not BreakerState.CLOSED:
-                    found[f"breaker:{model.id}:{adapter.provider.slug}"] = (
-                        f"{model.id} at {adapter.provider.name} is paused: {error}"
-                    )
-        return found
-
-    def _journal(self) -> dict[str, str]:
-        try:
-            status = ledger.status()
-        except GatewayError:
-            return {}
-        if status.backlog_lines and status.oldest_unwritten_age_s > BACKLOG_AGE_S:
-            reason = status.last_error or "the writer is behind"
-            waits = f"{status.backlog_lines} request logs wait in the journal for {status.oldest_unwritten_age_s:.0f} s"
-            return {"journal": f"{waits}: {reason}"}
-        return {}
-
-    def _refused_keys(self, now: float) -> dict[str, str]:
-        refused = Counter(metrics.totals.refused_keys)
-        for provider in refused - self._refused_before:
-            self._refused[provider] = now
-        self._refused_before = refused
-        self._refused = {provider: at for provider, at in self._refused.items() if now - at < REFUSED_KEY_S}
-        return {f"key:{provider}": f"{provider} refuses the gateway's API key" for provider in self._refused}
-
-    def _error_rate(self, now: float) -> dict[str, str]:
-        history, totals = self._history, metrics.totals
-        history.append((now, totals.requests, totals.failed))
-        while now - history[0][0] > ERROR_WINDOW_S:
-            history.popleft()
-        asked, failed = totals.requests - history[0][1], totals.failed - history[0][2]
-        if asked < MIN_REQUESTS or failed / asked < ERROR_SHARE:
-            return {}
-        minutes = ERROR_WINDOW_S / 60
-        return {"errors": f"{failed} of {asked} requests of the last {minutes:.0f} minutes failed at a provider or here"}
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Alerts: what is found, that each is said once by all workers together, and that the webhook is asked in the background."""
+"""Alerts: each is said once by all workers together, and the webhook is asked in the background."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import requests
 import responses
 
 from completions import metrics
-from gateway_project import alerts
-from gateway_project.alerts import ERROR_WINDOW_S, FORGOTTEN_S, REPEAT_S, Alerter, Board, Conditions
-from tests.fakes.catalogue import seed
+from gateway_project.alerts import FORGOTTEN_S, REPEAT_S, Alerter, Board
+from tests.fakes.catalogue import Served, seed
+from tests.fakes.provider import FakeProvider
 from tests.live import until
 
 URL = "https://hooks.example/services/T0/B0/secret"
@@ -27,44 +27,6 @@ def totals(monkeypatch) -> metrics.Totals:
     fresh = metrics.Totals()
     monkeypatch.setattr(metrics, "totals", fresh)
     return fresh
-
-
-# --- Finding ----------------------------------------------------------------------------------------------------------
-
-
-def test_all_is_well_where_nothing_runs_yet(totals):
-    assert Conditions().look(now=100.0) == {}
-
-
-def test_a_share_of_failures_is_found_and_passes_with_its_window(totals):
-    conditions = Conditions()
-    conditions.look(now=0.0)
-    totals.requests, totals.failed = 40, 8
-    assert conditions.look(now=10.0) == {"errors": "8 of 40 requests of the last 5 minutes failed at a provider or here"}
-    totals.requests += 100
-    assert conditions.look(now=20.0) == {}
-    assert conditions.look(now=21.0 + ERROR_WINDOW_S) == {}
-
-
-def test_few_requests_are_no_rate(totals):
-    conditions = Conditions()
-    conditions.look(now=0.0)
-    totals.requests, totals.failed = 10, 10
-    assert conditions.look(now=10.0) == {}
-
-
-def test_what_failed_before_it_looked_is_past(totals):
-    totals.requests = totals.failed = 1000
-    assert Conditions().look(now=0.0) == {}
-
-
-def test_a_refused_key_is_found_by_provider_and_forgotten_after_a_while(totals):
-    conditions = Conditions()
-    conditions.look(now=0.0)
-    totals.refused_keys["acme"] += 1
-    assert conditions.look(now=1.0) == {"key:acme": "acme refuses the gateway's API key"}
-    assert "key:acme" in conditions.look(now=500.0)
-    assert conditions.look(now=602.0) == {}
 
 
 # --- Saying it once ---------------------------------------------------------------------------------------------------
@@ -198,17 +160,34 @@ def hook() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
-def test_a_gateway_tells_of_a_paused_adapter_and_a_refused_key(start_gateway, fake, hook):
+def test_a_gateway_tells_what_is_wrong_with_it(start_gateway, fake, hook):
     url, told = hook
-    gateway = start_gateway(
-        seed(fake, {"al/broken": "status?code=500", "al/closed": "status?code=401"}), ALERT_WEBHOOK_URL=url
+    with FakeProvider() as engine:
+        ours = Served("ok", {"local": True}, base_url=engine.base_url("engine"))
+        content = seed(
+            fake, {"al/broken": "status?code=500", "al/closed": "status?code=401", "al/ok": "ok", "al/ours": ours}
+        )
+    gateway = start_gateway(content, ALERT_WEBHOOK_URL=url)
+    poor = gateway.create_key("the poor one", "--limit", "0.000001")
+
+    def ask(model: str, key: str = "") -> int:
+        body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1000}
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return gateway.client.post("/v1/chat/completions", json=body, headers=headers).status_code
+
+    assert [ask("al/broken") for _ in range(5)] == [502] * 5
+    assert ask("al/closed") == 502
+    assert ask("al/ok", poor) == 402
+    expected = (
+        "al/broken at Broken 1 is paused: ",
+        "al-closed-1 refuses the gateway's API key",
+        "the budget of the key the poor one does not allow its requests any more",
+        "the engine Ours 1 does not answer: ",
     )
-    body = {"messages": [{"role": "user", "content": "hello"}]}
-    for _ in range(6):
-        gateway.client.post("/v1/chat/completions", json={"model": "al/broken", **body})
-    gateway.client.post("/v1/chat/completions", json={"model": "al/closed", **body})
-    within_s = 3 * alerts.LOOK_EVERY_S
-    until(lambda: any("al/broken at Broken 1 is paused" in text for text in told), f"the breaker in {told}", within_s)
-    until(lambda: any(text == ":warning: al-closed-1 refuses the gateway's API key" for text in told), "the key", within_s)
+
+    def missing() -> list[str]:
+        return [sentence for sentence in expected if not any(text.startswith(f":warning: {sentence}") for text in told)]
+
+    until(lambda: not missing(), "all of it is told", 30)
     assert len(told) == len(set(told))
     assert "Traceback" not in gateway.log

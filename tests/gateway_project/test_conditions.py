@@ -1,0 +1,77 @@
+"""What is found wrong: rates and events from totals. Breakers, budgets, engines: told by a live gateway in `test_alerts`."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounting.record import Record
+from completions import metrics
+from gateway_project.conditions import LATELY_S, WINDOW_S, Conditions
+
+
+@pytest.fixture
+def totals(monkeypatch) -> metrics.Totals:
+    fresh = metrics.Totals()
+    monkeypatch.setattr(metrics, "totals", fresh)
+    return fresh
+
+
+def test_all_is_well_where_nothing_runs_yet(totals):
+    assert Conditions().look(now=100.0) == {}
+
+
+def test_a_share_of_failures_is_found_and_passes_with_its_window(totals):
+    conditions = Conditions()
+    conditions.look(now=0.0)
+    totals.requests, totals.failed = 40, 8
+    assert conditions.look(now=10.0) == {"errors": "8 of 40 requests of the last 5 minutes failed at a provider or here"}
+    totals.requests += 100
+    assert conditions.look(now=20.0) == {}
+    assert conditions.look(now=21.0 + WINDOW_S) == {}
+
+
+def test_few_requests_are_no_rate(totals):
+    conditions = Conditions()
+    conditions.look(now=0.0)
+    totals.requests, totals.failed = 10, 10
+    assert conditions.look(now=10.0) == {}
+
+
+def test_what_failed_before_it_looked_is_past(totals):
+    totals.requests = totals.failed = 1000
+    assert Conditions().look(now=0.0) == {}
+
+
+def test_a_refused_key_is_found_by_provider_and_forgotten_after_a_while(totals):
+    conditions = Conditions()
+    conditions.look(now=0.0)
+    totals.refused_keys["acme"] += 1
+    assert conditions.look(now=1.0) == {"key:acme": "acme refuses the gateway's API key"}
+    assert "key:acme" in conditions.look(now=500.0)
+    assert conditions.look(now=1.0 + LATELY_S) == {}
+
+
+def test_a_key_without_money_is_an_event_by_key(totals):
+    record = Record("gen-1-x", 0.0, status_code=402, error_type="payment_required", api_key_id=7)
+    metrics.observe(record, "policy")
+    assert totals.spent_budgets == {7: 1}
+
+
+def test_a_model_begins_slowly_where_one_stream_in_twenty_does(totals):
+    conditions = Conditions()
+    totals.streams["acme/slow"], totals.slow_starts["acme/slow"] = 1000, 1000
+    conditions.look(now=0.0)
+    totals.streams["acme/slow"] += 40
+    totals.slow_starts["acme/slow"] += 2
+    assert conditions.look(now=10.0) == {}, "the 95th percentile is not above it"
+    totals.slow_starts["acme/slow"] += 1
+    told = "acme/slow begins slowly: 3 of 40 streams of the last 5 minutes had no first token within 5 s"
+    assert conditions.look(now=20.0) == {"slow:acme/slow": told}
+    assert conditions.look(now=21.0 + WINDOW_S) == {}
+
+
+@pytest.mark.parametrize(("ttft_ms", "slow"), [(5000, 0), (5001, 1), (None, 0)])
+def test_a_stream_is_slow_by_its_first_token(totals, ttft_ms, slow):
+    metrics.observe(Record("gen-1-x", 0.0, status_code=200, stream=True, ttft_ms=ttft_ms, latency_ms=9000), "")
+    assert totals.slow_starts.total() == slow
+    assert totals.streams.total() == (ttft_ms is not None)
