@@ -15,10 +15,10 @@ from ninja.security.base import AuthBase
 from accounting import keys
 from accounting.credentials import KeyEntry
 from accounting.throttle import Throttle
-from completions import envelope, models_list, runtime, snapshot, sse
+from completions import envelope, intake, models_list, runtime, snapshot, sse
 from completions.exchange import ClientHeaders, Exchange
+from completions.live import EventSource
 from completions.models_list import ModelsQuery
-from completions.pipeline import EventSource
 from completions.schemas import ChatRequest
 from gateway_project.errors import GatewayError, RateLimited, Unauthenticated
 
@@ -76,7 +76,7 @@ async def _parts(source: EventSource) -> AsyncIterator[bytes]:
 @router.post("/chat/completions", summary="Answer a conversation")
 async def chat_completions(request: HttpRequest, body: ChatRequest) -> HttpResponse | StreamingHttpResponse:
     exchange = _begin(request)
-    exchange.accept(body, request.json_body, log_content=exchange.key.log_content or settings.LOG_CONTENT)  # type: ignore[attr-defined]
+    intake.accept(exchange, body, request.json_body, log_content=exchange.key.log_content or settings.LOG_CONTENT)  # type: ignore[attr-defined]
     headers = {"X-Generation-Id": exchange.record.request_id}
     if body.stream:
         source = await runtime.current().pipeline.stream(exchange)

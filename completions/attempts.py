@@ -1,6 +1,7 @@
 """Calling the candidates of a plan until one answers: falling back, trying again, hedging, and going on with a broken answer.
 
-The order is decided in `completions.course`; this module makes the calls and tells the exchange and the health of each.
+The order is decided in `completions.course`, a call is made in `completions.calls`; this module has one follow the other, and
+tells the exchange and the health of each.
 """
 
 from __future__ import annotations
@@ -8,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from accounting.record import Attempt
-from completions import relay, resume, streams
+from completions import resume
 from completions.admission import Gate, NoSeat
+from completions.calls import Calls
 from completions.course import Course
 from completions.dialects.base import JSON, Completion
 from completions.exchange import Exchange
 from completions.resume import Replay, Said
-from completions.streams import OpenStream, until
-from completions.upstream import MAX_ERROR_BYTES, Answer, Endpoint, Upstream
+from completions.streams import OpenStream
 from completions.visit import Seat
 from gateway_project.errors import (
     GatewayError,
@@ -29,7 +30,6 @@ from gateway_project.errors import (
     NoCandidates,
     ProviderError,
     ProviderTimeout,
-    ProviderUnavailable,
 )
 from routingapp.health import Health
 from routingapp.plan import Candidate, Plan
@@ -37,22 +37,19 @@ from routingapp.plan import Candidate, Plan
 Result = TypeVar("Result")
 Call = Callable[[Exchange, Candidate, Attempt], Awaitable[Result]]
 
-ERROR_BODY_S = 10.0
-"""How long an upstream's error text is waited for."""
-
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Tries candidates over `upstream` and tells `health` how each did."""
+    """Tries candidates and tells `health` how each did."""
 
-    upstream: Upstream
+    calls: Calls
     health: Health
     gate: Gate = field(default_factory=Gate)
     dice: random.Random = field(default_factory=random.Random)
 
     async def answer(self, exchange: Exchange, plan: Plan) -> tuple[Candidate, Completion]:
         """The first whole answer, and who gave it. Raises the last candidate's error when none answers."""
-        candidate, attempt, completion = await self._first(exchange, self._course(exchange, plan), self._complete)
+        candidate, attempt, completion = await self._first(exchange, self._course(exchange, plan), self.calls.complete)
         exchange.answered_by(candidate, attempt)
         return candidate, completion
 
@@ -85,7 +82,7 @@ class Attempts:
             chat = resume.continuation(exchange.chat, said, candidate.adapter.provider.quirks.continuation)
             replay = None if chat else Replay(said)
             try:
-                _, opened = await self._try(exchange, candidate, partial(self._stream, chat=chat, replay=replay))
+                _, opened = await self._try(exchange, candidate, partial(self.calls.stream, chat=chat, replay=replay))
             except (ProviderError, InvalidRequest, NoSeat):
                 continue
             exchange.answered_by(opened.candidate, opened.attempt)
@@ -212,14 +209,14 @@ class Attempts:
                 await self._end(exchange, task, winner)
 
     async def _lead(self, exchange: Exchange, course: Course) -> OpenStream:
-        return (await self._first(exchange, course, self._stream))[2]
+        return (await self._first(exchange, course, self.calls.stream))[2]
 
     async def _chase(self, exchange: Exchange, course: Course) -> OpenStream:
         candidate = course.take()
         if candidate is None or self.health.is_open(candidate.adapter.id, time.monotonic()):
             raise _paused()
         try:
-            return (await self._try(exchange, candidate, self._stream))[1]
+            return (await self._try(exchange, candidate, self.calls.stream))[1]
         except NoSeat as error:
             raise error.error or _paused() from error
 
@@ -234,68 +231,6 @@ class Attempts:
             exchange.attempt_abandoned(opened.attempt)
             self.health.released(opened.candidate.adapter.id)
             await opened.answer.aclose()
-
-    # --- one call -----------------------------------------------------------------------------------------------------
-
-    async def _complete(self, exchange: Exchange, candidate: Candidate, attempt: Attempt) -> Completion:
-        endpoint = exchange.snapshot.endpoints[candidate.adapter.id]
-        deadline = time.monotonic() + self._patience(exchange, candidate, candidate.adapter.provider.total_timeout_s)
-        answer = await self._send(endpoint, exchange.chat, deadline, stream=False, key=exchange.key_of(attempt))
-        try:
-            body = await answer.read_all(until(deadline))
-        finally:
-            await answer.aclose()
-        completion = endpoint.dialect.decode(body, candidate.adapter)
-        if not relay.is_answer(completion):
-            raise ProviderUnavailable("Provider sent an empty answer", upstream_status=answer.status)
-        return completion
-
-    async def _stream(
-        self,
-        exchange: Exchange,
-        candidate: Candidate,
-        attempt: Attempt,
-        *,
-        chat: Mapping[str, Any] | None = None,
-        replay: Replay | None = None,
-    ) -> OpenStream:
-        """A stream with its first content. `chat` replaces the request, and `replay` filters, where an answer is resumed."""
-        endpoint = exchange.snapshot.endpoints[candidate.adapter.id]
-        patience = candidate.adapter.provider.first_byte_timeout_s
-        if exchange.answering is None:
-            patience = self._patience(exchange, candidate, patience)
-        deadline = time.monotonic() + patience
-        answer = await self._send(endpoint, chat or exchange.chat, deadline, stream=True, key=exchange.key_of(attempt))
-        opened = OpenStream(candidate, attempt, answer, endpoint.dialect.decoder(candidate.adapter), [], replay)
-        try:
-            await streams.first_content(opened, endpoint, deadline)
-        except BaseException:
-            await answer.aclose()
-            raise
-        exchange.said_first(attempt)
-        return opened
-
-    async def _send(
-        self, endpoint: Endpoint, chat: Mapping[str, Any], deadline: float, *, stream: bool, key: int
-    ) -> Answer:
-        """The head of a good answer. Raises the error that a bad one stands for."""
-        request = endpoint.dialect.encode(chat, endpoint.adapter, stream=stream)
-        answer = await self.upstream.send(endpoint, request, stream=stream, within_s=until(deadline), key=key)
-        if answer.status < 300:
-            return answer
-        try:
-            body = await answer.read_all(min(ERROR_BODY_S, until(deadline)), MAX_ERROR_BYTES)
-        finally:
-            await answer.aclose()
-        raise endpoint.dialect.error(answer.status, answer.headers, body)
-
-    def _patience(self, exchange: Exchange, candidate: Candidate, timeout_s: float) -> float:
-        """Seconds for this attempt: its provider's timeout, and never past the policy's deadline for all attempts.
-
-        A whole answer sends no byte before it is complete, so only a stream can be told to be silent by its first byte.
-        """
-        left = candidate.policy.deadline_s - (time.monotonic() - exchange.started)
-        return max(0.05, min(timeout_s, left))
 
 
 def _told(candidate: Candidate, error: ProviderError | InvalidRequest) -> JSON:

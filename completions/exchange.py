@@ -6,14 +6,10 @@ of which makes the record durable before the caller's last byte (invariant 2).
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import random
 import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-
-import orjson
 
 from accounting import ledger, pricing
 from accounting.credentials import KeyEntry
@@ -21,29 +17,17 @@ from accounting.pricing import FREE, Cost
 from accounting.record import Attempt, Record
 from accounting.usage import CHARACTERS_PER_TOKEN, NO_USAGE, Usage
 from catalog.prices import Prices
-from completions import schemas, telemetry, underway
+from completions import telemetry, underway
 from completions.relay import Identity, Tally
-from completions.schemas import TEXT_ONLY
 from completions.snapshot import Snapshot
 from completions.visit import Seat, Visit
 from gateway_project.errors import GatewayError, LedgerUnavailable, ProviderAuthFailed, ProviderError, redact
-from routingapp import preferences, stickiness
+from routingapp import stickiness
 from routingapp.plan import Ask, Candidate, Plan
 
 log = logging.getLogger("gateway.completions")
 
-# Seeded from the system's randomness in each process. Ids are names, not secrets, so no system call for each.
-_dice = random.Random()
-_RECORDED_PARAMETERS = schemas.SUPPORTED_PARAMETERS - {
-    "tools", "response_format", "prediction", "temperature", "top_p", "max_tokens", "seed",
-}  # fmt: skip
-_INT64_MAX = 2**63 - 1
 CLIENT_CLOSED_REQUEST = 499
-
-
-def generation_id(now: float) -> str:
-    """`gen-<unix seconds>-<20 letters and digits>`. 80 random bits a second: ids of a clock collided in earlier gateways."""
-    return f"gen-{int(now)}-{_dice.getrandbits(80):020x}"
 
 
 class ClientHeaders(NamedTuple):
@@ -88,7 +72,7 @@ class Exchange:
     def begin(cls, key: KeyEntry, snapshot: Snapshot, headers: ClientHeaders, *, endpoint: str = "chat") -> Exchange:
         now = time.time()
         record = Record(
-            request_id=(request.claim_id() if (request := underway.current()) else None) or generation_id(now),
+            request_id=(request.claim_id() if (request := underway.current()) else None) or underway.generation_id(now),
             timestamp=now,
             endpoint=endpoint,
             api_key_id=key.id,
@@ -98,58 +82,6 @@ class Exchange:
             user_agent=headers.user_agent,
         )
         return cls(record, key, snapshot)
-
-    def accept(self, request: schemas.ChatRequest, raw: dict[str, Any], *, log_content: str) -> None:
-        """Take in a validated request: what travels on, what routing asks, what the record keeps.
-
-        Raises `InvalidRequest` for preferences that cannot be read.
-        """
-        chat = self.chat = schemas.canonical(raw)
-        record = self.record
-        names = request.asked_models
-        record.requested_model = record.model_id = names[0]
-        record.stream = bool(request.stream)
-        record.user_id = request.user[:256] if request.user else None
-        record.session_id = request.session_id or record.session_id
-        record.temperature, record.top_p = request.temperature, request.top_p
-        record.max_tokens = _storable(chat.get("max_tokens"))
-        record.seed = _storable(request.seed)
-        record.parameters = {key: chat[key] for key in _RECORDED_PARAMETERS & chat.keys()} or None
-        record.metadata = request.metadata
-        self.prompt_characters, modalities = schemas.measure(chat["messages"])
-        self._keep_content(log_content)
-        self.conversation = self._conversation(request, names[0])
-        self.ask = Ask(
-            models=names,
-            preferences=preferences.parse(request.provider),
-            prompt_tokens=self.prompt_characters // 4,
-            max_output_tokens=chat.get("max_tokens"),
-            input_modalities=modalities,
-            output_modalities=frozenset(request.modalities) if request.modalities else TEXT_ONLY,
-            parameters=schemas.parameters_of(chat),
-            allowed_models=self.key.allowed_models,
-            allowed_providers=self.key.allowed_providers,
-            session=record.session_id,
-        )
-
-    def _conversation(self, request: schemas.ChatRequest, model: str) -> tuple[int | None, str, str] | None:
-        """What names the conversation, None where staying with an adapter saves nothing: most models, and worth no hashing."""
-        entry = self.snapshot.catalogue.find(model)
-        if entry is None or not any(map(stickiness.is_worthwhile, entry.adapters)):
-            return None
-        session = stickiness.key_of(
-            request.session_id, self.record.session_id, request.prompt_cache_key, self.chat["messages"]
-        )
-        return (self.key.id, model, session) if session else None
-
-    def _keep_content(self, policy: str) -> None:
-        if policy == "none":
-            return
-        messages = orjson.dumps(self.chat["messages"])
-        self.record.prompt_hash = hashlib.sha256(messages).hexdigest()
-        if policy == "full":
-            self.keeps_content = True
-            self.record.prompt = messages.decode()
 
     @property
     def hides_reasoning(self) -> bool:
@@ -337,8 +269,3 @@ class Exchange:
         except LedgerUnavailable as error:
             log.error("request %s could not be recorded: %s", self.record.request_id, error.message)
             self._tell()
-
-
-def _storable(number: int | None) -> int | None:
-    """`number` where it fits a database integer; the full value still travels to the provider."""
-    return number if number is not None and abs(number) <= _INT64_MAX else None

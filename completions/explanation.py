@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from accounting.keys import ANONYMOUS
-from completions import snapshot
+from completions import intake, snapshot
 from completions.exchange import ClientHeaders, Exchange
 from completions.schemas import ChatRequest
 from gateway_project.errors import GatewayError, InvalidRequest
@@ -42,7 +42,7 @@ def explain(model: str, body: Mapping[str, Any]) -> Iterator[str]:
     request = {"messages": [{"role": "user", "content": "Hello"}], **body, "model": model}
     exchange = Exchange.begin(ANONYMOUS, loaded, ClientHeaders())
     try:
-        exchange.accept(ChatRequest.model_validate(request), request, log_content="none")
+        intake.accept(exchange, ChatRequest.model_validate(request), request, log_content="none")
     except ValidationError as error:
         raise InvalidRequest(f"The request is not valid: {error}") from error
     assert exchange.ask is not None

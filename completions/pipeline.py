@@ -18,10 +18,11 @@ from accounting import ledger
 from completions import relay, sse, streams
 from completions.admission import Gate
 from completions.attempts import Attempts
+from completions.calls import Calls
 from completions.dialects.base import JSON, Chunk, Completion
 from completions.exchange import Exchange
-from completions.relay import Identity, StreamRelay, Tally
-from completions.resume import Said
+from completions.live import EventSource, LiveStream
+from completions.relay import Identity, StreamRelay
 from completions.streams import OpenStream
 from completions.upstream import Upstream
 from gateway_project.errors import GatewayError, InternalError, NotServing, ProviderError
@@ -47,7 +48,7 @@ class Pipeline:
     _attempts: Attempts = field(init=False)
 
     def __post_init__(self) -> None:
-        self._attempts = Attempts(self.upstream, self.health, self.gate, self.dice)
+        self._attempts = Attempts(Calls(self.upstream), self.health, self.gate, self.dice)
 
     # --- whole answers ------------------------------------------------------------------------------------------------
 
@@ -264,51 +265,6 @@ class Pipeline:
         if settle:
             exchange.failed(internal)
         return internal
-
-
-@dataclass(slots=True)
-class LiveStream:
-    """A stream on its way to the client. `is_settled`: how the present attempt ended has been written down."""
-
-    opened: OpenStream
-    relaying: StreamRelay
-    said: Said = field(default_factory=Said)
-    is_settled: bool = False
-
-    @classmethod
-    def begin(cls, exchange: Exchange, opened: OpenStream) -> LiveStream:
-        text: list[str] | None = [] if exchange.keeps_content else None
-        identity = exchange.identity(opened.candidate)
-        return cls(opened, StreamRelay(identity, Tally(text=text), hide_reasoning=exchange.hides_reasoning))
-
-    def go_on(self, exchange: Exchange, opened: OpenStream) -> None:
-        """Another stream continues the answer: it has a tally of its own, as it is charged on its own."""
-        self.opened, self.is_settled = opened, False
-        self.relaying.go_on(exchange.identity(opened.candidate))
-
-
-class EventSource:
-    """The events of one stream as an iterator that may be closed at any time, also before its first step."""
-
-    def __init__(self, pipeline: Pipeline, exchange: Exchange, opening: asyncio.Future[OpenStream]) -> None:
-        self._pipeline, self._exchange, self._opening = pipeline, exchange, opening
-        self._events = pipeline.events(exchange, opening)
-        self._has_begun = False
-
-    def __aiter__(self) -> EventSource:
-        return self
-
-    async def __anext__(self) -> bytes:
-        self._has_begun = True
-        return await anext(self._events)
-
-    async def aclose(self) -> None:
-        """End the upstream's call and settle, if that has not happened yet."""
-        if not self._has_begun:
-            # An async generator that was never started runs no `finally`.
-            self._has_begun = True
-            await self._pipeline.dismiss(self._exchange, self._opening)
-        await self._events.aclose()
 
 
 def _shutting_down() -> NotServing:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from accounting import ledger
 from accounting.credentials import ANONYMOUS
 from accounting.record import Record
-from completions import runtime, schemas, snapshot, sse
+from completions import intake, runtime, schemas, snapshot, sse
 from completions.exchange import ClientHeaders, Exchange
 from gateway_project.errors import InvalidRequest, ProviderError, ProviderUnavailable
 
@@ -40,7 +40,7 @@ def run(body: dict[str, Any], say: Say) -> Record:
 
 async def _ask(body: dict[str, Any], exchange: Exchange, say: Say) -> Record:
     try:
-        exchange.accept(schemas.ChatRequest.model_validate(body), body, log_content=settings.LOG_CONTENT)
+        intake.accept(exchange, schemas.ChatRequest.model_validate(body), body, log_content=settings.LOG_CONTENT)
     except ValidationError as error:
         found = error.errors()[0]
         raise InvalidRequest(f"{'.'.join(map(str, found['loc'])) or 'body'}: {found['msg']}") from error

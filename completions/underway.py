@@ -6,10 +6,19 @@ only: whoever configures logging imports it before Django is ready.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+
+# Seeded from the system's randomness in each process. Ids are names, not secrets, so no system call for each.
+_dice = random.Random()
+
+
+def generation_id(now: float) -> str:
+    """`gen-<unix seconds>-<20 letters and digits>`. 80 random bits a second: ids of a clock collided in earlier gateways."""
+    return f"gen-{int(now)}-{_dice.getrandbits(80):020x}"
 
 
 @dataclass(slots=True)

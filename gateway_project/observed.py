@@ -9,8 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from completions import metrics, tracing, underway
-from completions.exchange import generation_id
-from completions.underway import Underway
+from completions.underway import Underway, generation_id
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 from accounting.record import Record
 from catalog.entries import AdapterEntry, Catalogue
 from catalog.models import Adapter
-from completions import runtime, snapshot
+from completions import intake, runtime, snapshot
 from completions.exchange import ClientHeaders, Exchange
 from completions.schemas import ChatRequest
 from completions.snapshot import Snapshot
@@ -74,7 +74,7 @@ async def _ask(adapter_id: int, username: str) -> tuple[Record | None, str, str]
         "user": f"staff:{username}",
     }
     exchange = Exchange.begin(STAFF, only, ClientHeaders(app_title="Adapter test"))
-    exchange.accept(ChatRequest.model_validate(raw), raw, log_content="none")
+    intake.accept(exchange, ChatRequest.model_validate(raw), raw, log_content="none")
     try:
         body = await runtime.current().pipeline.complete(exchange)
     except GatewayError as error:

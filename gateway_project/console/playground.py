@@ -27,7 +27,7 @@ from catalog import environment
 from catalog import loader as catalogue_loader
 from completions import api as inference
 from completions import runtime
-from completions.pipeline import EventSource
+from completions.live import EventSource
 from completions.schemas import ChatRequest
 from gateway_project.console import roles, story
 from gateway_project.errors import GatewayError, InvalidRequest, NotServing

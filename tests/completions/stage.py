@@ -15,6 +15,7 @@ from accounting import ledger
 from accounting.keys import ANONYMOUS, KeyRing
 from accounting.record import Record
 from catalog.entries import Catalogue, Quirks
+from completions import intake
 from completions.exchange import ClientHeaders, Exchange
 from completions.pipeline import Pipeline
 from completions.schemas import ChatRequest
@@ -102,7 +103,7 @@ class Stage:
         body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": stream, **fields}
         exchange = Exchange.begin(ANONYMOUS, self.snapshot, ClientHeaders())
         began = exchange.started = self.loop.time()
-        exchange.accept(ChatRequest(**body), body, log_content="none")
+        intake.accept(exchange, ChatRequest(**body), body, log_content="none")
         first_call = len(self.transport.calls)
         outcome = Outcome(exchange.record, [], 0.0)
         caller = asyncio.ensure_future(self._call(exchange, outcome, stream=stream))

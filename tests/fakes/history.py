@@ -25,7 +25,7 @@ def write(requests_per_hour: float = 4, seed: int = 7) -> int:
     from accounting.lines import decode, encode
     from accounting.models import ApiKey
     from catalog import environment, loader
-    from completions import exchange
+    from completions import underway
     from routingapp import loader as routing_loader
 
     dice = random.Random(seed)
@@ -48,7 +48,7 @@ def write(requests_per_hour: float = 4, seed: int = 7) -> int:
         for _ in range(int(busy) + (dice.random() < busy % 1)):
             at = now - hours_ago * 3600 - dice.random() * 3000
             adapter = dice.choices(adapters, weights)[0]
-            record = _record(exchange.generation_id(at), at, adapter, dice.choice(callers), dice)
+            record = _record(underway.generation_id(at), at, adapter, dice.choice(callers), dice)
             lines.append(store.fit(decode(encode(record))))
     for start in range(0, len(lines), 500):
         store.add(lines[start : start + 500], "default")
