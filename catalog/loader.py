@@ -68,6 +68,18 @@ def load(lookup: Lookup, now: float | None = None) -> Catalogue:
     )
 
 
+def alone(adapter_id: int, lookup: Lookup, now: float | None = None) -> Catalogue:
+    """Just this adapter and its model, both switched on whatever their rows say: to try it. Empty where there is none."""
+    row = Adapter.objects.select_related("model", "provider").filter(pk=adapter_id).first()
+    if row is None:
+        return Catalogue.of(())
+    now = time.time() if now is None else now
+    row.is_enabled = row.provider.is_enabled = True
+    history = price_history.read().get(row.pk, ())
+    entry = provider_entry(row.provider, lookup)
+    return Catalogue.of([_model_entry(row.model, (), [(row, row.provider, entry, history)], now)])
+
+
 def provider_entry(row: Provider, lookup: Lookup) -> ProviderEntry:
     """`row` with its base URL resolved and without the keys that are not set; `unconfigured` where it cannot be called."""
     unconfigured = None

@@ -1,7 +1,7 @@
 """Testing one adapter: a tiny real request that only this adapter may answer, through the pipeline that callers use.
 
-It is planned, sent, charged and recorded like a caller's, under the user's name. The adapter may be switched off: that is when
-one wants to know whether it would work. An unconfigured one says what it lacks.
+It is planned, sent, charged and recorded like a caller's, under the user's name. The adapter and its model may be switched off:
+that is when one wants to know whether it would work. An unconfigured one says what it lacks.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_POST
 
 from accounting.record import Record
-from catalog.entries import AdapterEntry, Catalogue
+from catalog import environment, loader
+from catalog.entries import Catalogue
 from catalog.models import Adapter
-from completions import intake, runtime, snapshot
+from completions import intake, runtime, snapshot, upstream
 from completions.exchange import ClientHeaders, Exchange
 from completions.schemas import ChatRequest
-from completions.snapshot import Snapshot
 from gateway_project.console import roles, story
 from gateway_project.console.playground import STAFF
 from gateway_project.errors import GatewayError, NotServing
@@ -40,8 +40,10 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         raise PermissionDenied
     adapter = get_object_or_404(Adapter.objects.select_related("model", "provider"), pk=pk)
     record, answer, problem = None, "", ""
+    # Read from the rows, not from the snapshot: that has only what is switched on, and may be a second old.
+    only = loader.alone(adapter.pk, environment.lookup)
     try:
-        record, answer, problem = async_to_sync(_ask)(adapter.pk, request.user.get_username())
+        record, answer, problem = async_to_sync(_ask)(only, request.user.get_username())
     except GatewayError as error:
         problem = error.message
     outcome = problem or f"answered in {record.latency_ms if record else 0} ms"
@@ -61,12 +63,16 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     return TemplateResponse(request, "admin/console/adapter_test.html", context)
 
 
-async def _ask(adapter_id: int, username: str) -> tuple[Record | None, str, str]:
+async def _ask(catalogue: Catalogue, username: str) -> tuple[Record | None, str, str]:
     """The request's record, the answer's text, and what went wrong, if anything. Raises `GatewayError` before it is sent."""
     if not runtime.is_ready():
         raise NotServing("This process serves pages only. Start the gateway itself: manage.py serve")
-    only = _only(adapter_id, snapshot.current())
-    model = only.catalogue.models[0]
+    model = catalogue.models[0]
+    adapter = model.adapters[0]
+    if unconfigured := adapter.unconfigured:
+        raise NotServing(f"This adapter is unconfigured: {unconfigured}.")
+    endpoints = {adapter.id: upstream.prepare(adapter, environment.lookup)}
+    only = replace(snapshot.current(), catalogue=catalogue, endpoints=endpoints)
     raw: dict[str, Any] = {
         "model": model.id,
         "messages": [{"role": "user", "content": QUESTION}],
@@ -81,21 +87,3 @@ async def _ask(adapter_id: int, username: str) -> tuple[Record | None, str, str]
         return exchange.record, "", error.message
     message = body["choices"][0]["message"]
     return exchange.record, message.get("content") or message.get("reasoning") or "", ""
-
-
-def _only(adapter_id: int, loaded: Snapshot) -> Snapshot:
-    """`loaded` with nothing in its catalogue but this adapter, switched on. Raises `NotServing` saying why it cannot be asked."""
-    for model in loaded.catalogue.models:
-        for adapter in model.adapters:
-            if adapter.id == adapter_id:
-                if adapter.unconfigured:
-                    raise NotServing(f"This adapter is unconfigured: {adapter.unconfigured}.")
-                alone = replace(model, adapters=(_switched_on(adapter),))
-                return replace(loaded, catalogue=Catalogue.of([alone]))
-    raise NotServing(
-        "The gateway does not know this adapter: its model is switched off, or it was saved less than a second ago."
-    )
-
-
-def _switched_on(adapter: AdapterEntry) -> AdapterEntry:
-    return replace(adapter, is_enabled=True)

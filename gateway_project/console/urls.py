@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.admin import AdminSite
 from django.urls import URLPattern, path
 
-from gateway_project.console import adapter_test, playground, seeding, split_page, traffic
+from gateway_project.console import adapter_test, discovery, export_page, playground, seeding, split_page, traffic
 
 
 def of(site: AdminSite) -> list[URLPattern]:
@@ -14,7 +14,12 @@ def of(site: AdminSite) -> list[URLPattern]:
     split = "console/models/<int:pk>/split/"
     return [
         path("console/seed/", behind(seeding.show), name="console_seeding"),
+        path("console/seed/upload/", behind(seeding.upload), name="console_seeding_upload"),
         path("console/seed/apply/", behind(seeding.apply), name="console_seeding_apply"),
+        path("console/export/", behind(export_page.show), name="console_export"),
+        path("console/export/<str:name>", behind(export_page.download), name="console_export_download"),
+        path("console/providers/<int:pk>/models/", behind(discovery.show), name="console_discovery"),
+        path("console/providers/<int:pk>/models/add/", behind(discovery.add), name="console_discovery_add"),
         path("console/adapters/<int:pk>/test/", behind(adapter_test.run), name="console_adapter_test"),
         path("console/playground/", behind(playground.show), name="console_playground"),
         # Asynchronous, which admin's wrapper is not: it checks the session itself.

@@ -33,6 +33,7 @@ def gateway(tmp_path_factory, fake: FakeProvider, migrated_database) -> Iterator
         # One for each test: a provider that has refused a key once is left alone for a while.
         "fake/broken": "status?code=401",
         "fake/broken-too": "status?code=401",
+        "fake/off": "ok?tokens=3",
     }
     directory = tmp_path_factory.mktemp("playground")
     with Gateway(directory, seed(fake, models), {"REQUIRE_API_KEY": "true"}, database=migrated_database) as running:
@@ -159,6 +160,12 @@ class TestTestingAnAdapter:
         assert "It does not work:" in page.text
         assert "upstream says 401" in page.text
         assert "sk-fake" not in page.text
+
+    def test_what_is_switched_off_can_be_tried_before_it_is_switched_on(self, gateway, ada):
+        gateway.database.change("UPDATE catalog_languagemodel SET is_enabled = ? WHERE public_id = ?", False, "fake/off")
+        gateway.database.change("UPDATE catalog_adapter SET is_enabled = ? WHERE upstream_model = ?", False, "ok?tokens=3")
+        until(lambda: gateway.client.get("/v1/models/fake/off/endpoints").status_code == 404, "the model is off")
+        assert "It works." in self.page(gateway, ada, "fake/off").text
 
     def test_a_viewer_may_not(self, gateway):
         with browser_of(gateway, "vera") as vera:
