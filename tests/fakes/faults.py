@@ -110,6 +110,17 @@ async def flapping(reply: Reply) -> None:
         await ok(reply)
 
 
+@scenario("by-key")
+async def by_key(reply: Reply) -> None:
+    """Answers by the key that is sent, `…pool_a…`: with the status that option `a` says, else well."""
+    letter = reply.call.headers.get("authorization", "").partition("pool_")[2][:1]
+    status = int(reply.call.option(letter, 200)) if letter else 200
+    if status == 200:
+        await ok(reply)
+    else:
+        await reply.json({"error": {"message": "not with this key", "code": str(status)}}, status)
+
+
 # --- Faults inside a stream: after `after` tokens ---------------------------------------------------------------------
 
 

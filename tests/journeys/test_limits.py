@@ -12,10 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes.call import Reply
 from tests.fakes.catalogue import Served, seed
 from tests.fakes.provider import FakeProvider
-from tests.fakes.scenarios import ok, scenario
 from tests.journeys import rules
 from tests.journeys.asking import Asker, Streamed
 from tests.live import Gateway, until
@@ -24,17 +22,6 @@ from tests.redis_server import RedisServer, needs_redis
 POOL = {"api_key": "${POOL_A}", "api_keys": ["${POOL_B}", "${POOL_C}"]}
 KEYS = {name: f"sk-fake-{name.lower()}-0123456789abcdef" for name in ("POOL_A", "POOL_B", "POOL_C")}
 BUDGETED = "limits/priced"
-
-
-@scenario("by-key")
-async def by_key(reply: Reply) -> None:
-    """Answers by the key that is sent: what the option of its last letter says is a status, else a good answer."""
-    letter = reply.call.headers.get("authorization", "").partition("pool_")[2][:1]
-    status = int(reply.call.option(letter, 200)) if letter else 200
-    if status == 200:
-        await ok(reply)
-    else:
-        await reply.json({"error": {"message": "not with this key", "code": str(status)}}, status)
 
 
 MODELS: dict[str, Any] = {
