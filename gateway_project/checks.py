@@ -47,9 +47,9 @@ def production_settings(app_configs: Any, **kwargs: Any) -> list[Any]:
     if not settings.REDIS_URL:
         found.append(
             Warning(
-                "Limits and budgets are held by each server process alone",
-                hint="Each starts from the spending that the database knows, and sees what others spend a second later. With "
-                "more than one process set REDIS_URL.",
+                "Each server process is on its own with limits, budgets, breakers, keys at rest and sessions",
+                hint="Each starts from the spending that the database knows, and sees what others spend a second later; of "
+                "providers it learns by its own requests. With more than one process set REDIS_URL.",
                 id="gateway.W005",
             )
         )
