@@ -157,10 +157,14 @@ def outcome_of(attempt: Attempt) -> str:
     return "ok" if attempt.error is None else "abandoned"
 
 
-def _series_of(record: Record) -> _Series:
+def model_of(record: Record) -> str:
+    """The id by which the catalogue knows the model that was asked for, or `other`."""
     # Only what an adapter was tried for is surely of the catalogue; the name of anything else may be a stranger's.
-    model = record.model_id if record.attempts else _known(record.model_id)
-    key = (model, record.provider or NONE)
+    return record.model_id if record.attempts else _known(record.model_id)
+
+
+def _series_of(record: Record) -> _Series:
+    key = (model_of(record), record.provider or NONE)
     found = _series.get(key)
     if found is None:
         found = _series[key] = _Series(*key)
@@ -168,7 +172,6 @@ def _series_of(record: Record) -> _Series:
 
 
 def _known(name: str) -> str:
-    """The catalogue's id of the model called `name`, or `other`."""
     model = snapshot.current().catalogue.find(name) if snapshot.is_loaded() else None
     return model.id if model else OTHER
 

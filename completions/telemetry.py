@@ -1,4 +1,4 @@
-"""What is told to the outside of each request: metrics, its access line and, where wanted, its spans. One call per event.
+"""What is told to the outside of each request: metrics, its access line and, where wanted, OTLP. One call per event.
 
 Watching must never harm what is watched: whatever goes wrong here is logged and ends here.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from accounting.record import Attempt, Record
-from completions import metrics, tracing, underway
+from completions import metrics, otlp_metrics, tracing, underway
 
 log = logging.getLogger("gateway.telemetry")
 access = logging.getLogger("gateway.access")
@@ -29,6 +29,8 @@ def finished(record: Record, domain: str) -> None:
         metrics.observe(record, domain)
         if access.isEnabledFor(logging.INFO):
             write_access_line(record)
+        if otlp_metrics.is_on():
+            otlp_metrics.observe(record)
         if tracing.is_on():
             tracing.finish(record)
     except Exception:

@@ -16,16 +16,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from accounting.record import Attempt, Record
-from completions import underway
+from completions import conventions, underway
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-OPERATIONS = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
-PROVIDERS = {"gemini": "gcp.gemini", "vertex": "gcp.vertex_ai", "bedrock": "aws.bedrock", "azure": "azure.ai.openai",
-             "mistral": "mistral_ai", "xai": "x_ai"}  # fmt: skip
-"""Slugs whose provider the conventions call otherwise; openai, anthropic, deepseek, groq and others are called the same."""
 _MS = 1_000_000
 _S = 1_000_000_000
 
@@ -52,13 +48,10 @@ def start() -> None:
     """Begin to trace, as the standard OTEL_* variables say. Raises `ImportError` where the group `otel` is not installed."""
     global _provider, _tracer
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say wins over our default.
-    resource = Resource.create({SERVICE_NAME: "openrouter-gateway"}).merge(OTELResourceDetector().detect())
-    _provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    _provider = TracerProvider(resource=conventions.resource(), shutdown_on_exit=False)
     _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     _tracer = _provider.get_tracer("gateway")
 
@@ -79,7 +72,7 @@ def attempt_begins(record: Record, attempt: Attempt) -> None:
     trace = _traces.get(record.request_id) or _open(record)
     assert _tracer is not None
     span = _tracer.start_span(
-        f"{_operation(record)} {attempt.upstream_model}",
+        f"{conventions.operation(record)} {attempt.upstream_model}",
         context=set_span_in_context(trace.span),
         kind=SpanKind.CLIENT,
         start_time=_ns(record, attempt.started_ms),
@@ -121,7 +114,7 @@ def _open(record: Record) -> _Trace:
     carrier: Mapping[str, str] = request.trace_headers if request else {}
     trace = _traces[record.request_id] = _Trace(
         _tracer.start_span(
-            f"{_operation(record)} {record.requested_model[:200]}".rstrip(),
+            f"{conventions.operation(record)} {record.requested_model[:200]}".rstrip(),
             context=TraceContextTextMapPropagator().extract(carrier),
             kind=SpanKind.SERVER,
             start_time=_ns(record, 0),
@@ -141,8 +134,8 @@ def _end(span: Span, error_type: str | None, error: str | None, at_ns: int) -> N
 
 def _attributes(record: Record) -> dict[str, Any]:
     attributes = {
-        "gen_ai.operation.name": _operation(record),
-        "gen_ai.provider.name": _provider_name(record.provider) if record.provider else None,
+        "gen_ai.operation.name": conventions.operation(record),
+        "gen_ai.provider.name": conventions.provider_name(record.provider) if record.provider else None,
         "gen_ai.request.model": record.requested_model,
         "gen_ai.request.max_tokens": record.max_tokens,
         "gen_ai.request.temperature": record.temperature,
@@ -169,8 +162,8 @@ def _attributes(record: Record) -> dict[str, Any]:
 
 def _attempt_attributes(record: Record, attempt: Attempt) -> dict[str, Any]:
     attributes = {
-        "gen_ai.operation.name": _operation(record),
-        "gen_ai.provider.name": _provider_name(attempt.provider),
+        "gen_ai.operation.name": conventions.operation(record),
+        "gen_ai.provider.name": conventions.provider_name(attempt.provider),
         "gen_ai.request.model": attempt.upstream_model,
         "gen_ai.request.stream": True if record.stream else None,
         "gen_ai.response.id": attempt.upstream_id,
@@ -182,14 +175,6 @@ def _attempt_attributes(record: Record, attempt: Attempt) -> dict[str, Any]:
         "gateway.cost_usd": float(attempt.cost_usd),
     }
     return {name: value for name, value in attributes.items() if value is not None}
-
-
-def _operation(record: Record) -> str:
-    return OPERATIONS.get(record.endpoint, "chat")
-
-
-def _provider_name(slug: str) -> str:
-    return PROVIDERS.get(slug, slug)
 
 
 def _ns(record: Record, after_ms: int) -> int:

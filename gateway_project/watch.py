@@ -1,4 +1,4 @@
-"""What watches a serving process from inside: the sampling of gauges, the export of traces, the alerts. Started by the lifespan."""
+"""What watches a serving process from inside: the sampling of gauges, what goes over OTLP, the alerts. Started by the lifespan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 
 from django.conf import settings
 
-from completions import gauges, metrics, tracing
+from completions import gauges, metrics, otlp_metrics, tracing
 from gateway_project import worker_metrics
 from gateway_project.alerts import Alerter
 
@@ -26,14 +26,13 @@ class Watch:
     def start(self) -> None:
         if os.environ.get(worker_metrics.VARIABLE):
             self._sampling = asyncio.create_task(gauges.keep_sampling(), name="gauges")
-        if settings.TRACING:
-            self._start_tracing()
+        _start_otlp()
         if settings.ALERT_WEBHOOK_URL:
             self._alerter = Alerter(settings.ALERT_WEBHOOK_URL, settings.VAR_DIR / "alerts.json")
             self._alerter.start()
 
     async def stop(self) -> None:
-        """Send what is left of traces; everything else just ends."""
+        """Send what is left for OTLP; everything else just ends."""
         if self._sampling is not None:
             self._sampling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -41,12 +40,21 @@ class Watch:
         metrics.flush()
         if self._alerter is not None:
             await asyncio.to_thread(self._alerter.stop)
-        await asyncio.to_thread(tracing.stop)
+        await asyncio.to_thread(_stop_otlp)
 
-    def _start_tracing(self) -> None:
-        try:
+
+def _start_otlp() -> None:
+    try:
+        if settings.OTLP_TRACES:
             tracing.start()
-        except ImportError as error:
-            log.warning(
-                "no traces are sent although an OTLP endpoint is set: %s; install them with `uv sync --group otel`", error
-            )
+        if settings.OTLP_METRICS:
+            otlp_metrics.start()
+    except ImportError as error:
+        log.warning(
+            "nothing is sent over OTLP although an endpoint is set: %s; install it with `uv sync --group otel`", error
+        )
+
+
+def _stop_otlp() -> None:
+    tracing.stop()
+    otlp_metrics.stop()

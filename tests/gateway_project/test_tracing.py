@@ -2,84 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from completions import tracing
 from tests.fakes.catalogue import REFUSED, provider_slug, seed
+from tests.gateway_project.otlp_collector import Collector, attributes_of
 from tests.live import ROOT, Gateway, until
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
 CALLER = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01", "tracestate": "vendor=value"}
-
-
-class Collector:
-    """An OTLP receiver that keeps every span, with its resource."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[dict[str, Any], Span]] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                for resource_spans in ExportTraceServiceRequest.FromString(body).resource_spans:
-                    resource = attributes_of(resource_spans.resource)
-                    for scope_spans in resource_spans.scope_spans:
-                        collector.spans += [(resource, span) for span in scope_spans.spans]
-                self.send_response(200)
-                self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def of(self, request_id: str, attempts: int) -> tuple[Span, list[Span]]:
-        """The span of a request and those of its attempts, in order."""
-
-        def find() -> tuple[Span, list[Span]] | None:
-            spans = [span for _, span in list(self.spans)]
-            for request in spans:
-                if request.kind == Span.SPAN_KIND_SERVER and attributes_of(request)["gen_ai.response.id"] == request_id:
-                    children = [span for span in spans if span.parent_span_id == request.span_id]
-                    if len(children) == attempts:
-                        return request, sorted(children, key=lambda span: span.start_time_unix_nano)
-            return None
-
-        found = until(find, f"the spans of {request_id}", 10)
-        assert found is not None
-        return found
-
-
-def attributes_of(holder: Any) -> dict[str, Any]:
-    return {pair.key: plain(pair.value) for pair in holder.attributes}
-
-
-def plain(value: Any) -> Any:
-    kind = value.WhichOneof("value")
-    return [plain(item) for item in value.array_value.values] if kind == "array_value" else getattr(value, kind)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +139,8 @@ def test_every_attribute_of_the_conventions_is_one_of_theirs():
     """Against the names that the SDK ships; `cache_write` is newer (semantic-conventions-genai, 2026) than its 0.66b2."""
     from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
-    source = (ROOT / "completions" / "tracing.py").read_text()
+    files = [ROOT / "completions" / name for name in ("conventions.py", "tracing.py")]
+    source = "".join(file.read_text() for file in files)
     known = {value for value in vars(gen_ai_attributes).values() if isinstance(value, str)}
     used = set(re.findall(r'"(gen_ai\.[a-z_.]+)"', source))
     assert len(used) > 15
@@ -226,7 +166,7 @@ def test_nothing_of_it_is_imported_while_tracing_is_off(tmp_path):
     code = (
         "import sys; from django.conf import settings; import gateway_project.asgi; "
         "ours = ('opentelemetry.sdk.trace', 'opentelemetry.exporter', 'opentelemetry.proto', 'google.protobuf'); "
-        "print([name for name in sys.modules if name.startswith(ours)], settings.TRACING)"
+        "print([name for name in sys.modules if name.startswith(ours)], settings.OTLP_TRACES)"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={"PATH": "", "VAR_DIR": str(tmp_path)},
