@@ -7,22 +7,35 @@ transaction: adding exactly once is up to the caller, who adds only rows that ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Max, Sum
 
 from accounting.groups import HOUR_S
 from accounting.models import HourlyAttempt
+from accounting.rows import Row
 from gateway_project.errors import ERROR_TYPES
 
 ANSWERED = "answered"
 GIVEN_UP = "given_up"
 """Ended by us: its race was lost, or its client had left. Nobody's fault. Every other outcome is a type of error."""
 REFUSED = "authentication"
+
+
+class _Attempt(msgspec.Struct):
+    """What is counted of one: columns of `accounting.record.Attempt`."""
+
+    adapter_id: int
+    error_type: str | None = None
+    error: Any = None
+
+
+_attempts = msgspec.json.Decoder(list[_Attempt])
 
 
 @dataclass(slots=True)
@@ -64,19 +77,18 @@ class Tried:
         self.refused_at = max(moments, default=None)
 
 
-def summed(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[int, int, str], Sums]:
+def summed(rows: Iterable[Row]) -> dict[tuple[int, int, str], Sums]:
     """The attempts of a batch by hour (epoch seconds), adapter and outcome. Pure.
 
-    Raises `ValueError` for a line whose attempts are none.
+    Raises `ValueError` for a row whose attempts are none.
     """
     found: dict[tuple[int, int, str], Sums] = {}
-    for line in lines:
-        timestamp = line["timestamp"]
+    for row in rows:
+        timestamp = row.timestamp
         hour = int(timestamp // HOUR_S) * HOUR_S
         before: int | None = None
-        for attempt in line["attempts"]:
-            if not isinstance(attempt, dict) or type(adapter_id := attempt.get("adapter_id")) is not int:
-                raise ValueError(f"{attempt!r} is no attempt at an adapter")
+        for attempt in _attempts.decode(row.attempts):
+            adapter_id = attempt.adapter_id
             key = (hour, adapter_id, _outcome(attempt))
             sums = found.get(key)
             if sums is None:
@@ -91,16 +103,16 @@ def summed(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[int, int, str], Sum
     return found
 
 
-def add(lines: Iterable[Mapping[str, Any]], connection: BaseDatabaseWrapper) -> None:
+def add(rows: Iterable[Row], connection: BaseDatabaseWrapper) -> None:
     """Add a batch to the hourly rows. Call it inside the transaction that inserts the batch."""
     # Sorted, so that two processes lock the rows they share in the same order and neither waits for the other.
-    rows = [
+    upserts = [
         (_moment(hour, connection), adapter_id, outcome, of.n, of.retries, of.fallbacks, _moment(of.last_at, connection))
-        for (hour, adapter_id, outcome), of in sorted(summed(lines).items(), key=lambda item: item[0])
+        for (hour, adapter_id, outcome), of in sorted(summed(rows).items(), key=lambda item: item[0])
     ]
-    if rows:
+    if upserts:
         with connection.cursor() as cursor:
-            cursor.executemany(_UPSERT, rows)
+            cursor.executemany(_UPSERT, upserts)
 
 
 def by_adapter(start: datetime, end: datetime | None = None) -> dict[int, Tried]:
@@ -131,11 +143,10 @@ def counted_since() -> datetime | None:
     return HourlyAttempt.objects.order_by("hour").values_list("hour", flat=True).first()
 
 
-def _outcome(attempt: Mapping[str, Any]) -> str:
-    error_type = attempt.get("error_type")
-    if error_type:
-        return error_type if error_type in ERROR_TYPES else "unmapped"
-    return GIVEN_UP if attempt.get("error") else ANSWERED
+def _outcome(attempt: _Attempt) -> str:
+    if attempt.error_type:
+        return attempt.error_type if attempt.error_type in ERROR_TYPES else "unmapped"
+    return GIVEN_UP if attempt.error else ANSWERED
 
 
 def _moment(timestamp: float, connection: BaseDatabaseWrapper) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any
 
+import msgspec
 
-@dataclass(slots=True)
-class Attempt:
+
+class Attempt(msgspec.Struct):
     """One call of one adapter for a request. Milliseconds; `started_ms` counts from the request's start.
 
     `usage` are the classes that it was charged for (`Usage.classes`), so that it can be charged anew; None: it was free.
@@ -30,8 +30,7 @@ class Attempt:
     usage: dict[str, int] | None = None
 
 
-@dataclass(slots=True)
-class Record:
+class Record(msgspec.Struct, omit_defaults=True):
     """Everything that is kept of one request. Exactly one exists per request; `accounting.ledger.settle` makes it durable.
 
     Times are epoch seconds (`timestamp`) and milliseconds; money is a decimal string in USD. `model_id` is the public id of
@@ -83,9 +82,9 @@ class Record:
     response: str | None = None
     prompt_hash: str | None = None
     plan: list[dict[str, Any]] | None = None
-    attempts: list[Attempt] = field(default_factory=list)
-    # The underscore keeps it out of the journal line: orjson skips such fields of a dataclass.
-    _is_settled: bool = field(default=False, init=False, repr=False, compare=False)
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
+    is_settled: bool = False
+    """Whether the journal holds it; from then on nothing may change it. In no line, as it has its default when that is written."""
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Record:
@@ -95,20 +94,15 @@ class Record:
             Attempt(**{name: value for name, value in attempt.items() if name in _ATTEMPT_SET})
             for attempt in known.pop("attempts", ())
         ]
-        return cls(**known, attempts=attempts)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the journal holds it. From then on nothing may change it."""
-        return self._is_settled
+        return cls(**known, attempts=attempts, is_settled=True)
 
     def mark_settled(self) -> None:
         """Called by the ledger alone, once the journal line is written."""
-        self._is_settled = True
+        self.is_settled = True
 
 
-COLUMNS = tuple(column.name for column in fields(Record) if not column.name.startswith("_"))
+COLUMNS = tuple(name for name in Record.__struct_fields__ if name != "is_settled")
 """The columns of `api_logs`, in the order in which the writer inserts them."""
 
 _COLUMN_SET = frozenset(COLUMNS)
-_ATTEMPT_SET = frozenset(column.name for column in fields(Attempt))
+_ATTEMPT_SET = frozenset(Attempt.__struct_fields__)

@@ -1,4 +1,4 @@
-"""Sums by hour: how a batch of request logs is added to `HourlyUsage` and `UsageTotal`, and how percentiles are read back.
+"""Sums by hour: how a batch of request logs is added to `HourlyUsage`, what belongs to it, and `UsageTotal`.
 
 A batch is summed in memory first, so that its cost in SQL grows with its distinct models, adapters and keys and not with
 its requests. The same statements run on SQLite and PostgreSQL. Nothing here knows of journals, or opens a transaction:
@@ -15,19 +15,22 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.models import QuerySet, Sum
 
 from accounting import sketch
 from accounting.groups import Group, Named
-from accounting.models import HourlyBucket, HourlyError, HourlySpread, HourlyUsage, UsageTotal
+from accounting.models import HourlyError, HourlySketch, HourlySpread, HourlyUsage, UsageTotal
+from accounting.rows import Row
 from gateway_project.errors import ERROR_TYPES
+
+_attempts = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(slots=True)
 class Sums:
-    """The sums of one group. Its integers are the counting columns of `HourlyUsage`."""
+    """The sums of one group. Its integers, but for the two sketches, are the counting columns of `HourlyUsage`."""
 
     requests: int = 0
     successes: int = 0
@@ -49,33 +52,33 @@ class Sums:
     provider: str = ""
     last_used_at: float = 0
     error_types: Counter[str] = field(default_factory=Counter)
-    latency: Counter[int] = field(default_factory=Counter)
-    ttft: Counter[int] = field(default_factory=Counter)
+    latency: sketch.Sketch = 0
+    ttft: sketch.Sketch = 0
 
-    def count(self, line: Mapping[str, Any]) -> None:
-        """Add one request, a line as `accounting.store.fit` gives it."""
+    def count(self, row: Row) -> None:
+        """Add one request."""
         self.requests += 1
-        self.fallbacks += len(line["attempts"]) > 1
-        self.estimated += line["is_estimated"]
-        self.streams += line["stream"]
-        self.prompt_tokens += line["prompt_tokens"]
-        self.completion_tokens += line["completion_tokens"]
-        self.total_tokens += line["total_tokens"]
-        self.reasoning_tokens += line["reasoning_tokens"]
-        self.cache_read_tokens += line["cache_read_tokens"]
-        self.cache_write_tokens += line["cache_write_tokens"]
-        self.audio_tokens += line["audio_tokens"]
-        self.image_tokens += line["image_tokens"]
-        self.cost_usd += Decimal(line["cost_usd"])
-        self.provider = line["provider"]
-        self.last_used_at = max(self.last_used_at, line["timestamp"])
-        if line["is_cancelled"]:
+        self.fallbacks += len(_attempts.decode(row.attempts)) > 1
+        self.estimated += row.is_estimated
+        self.streams += row.stream
+        self.prompt_tokens += row.prompt_tokens
+        self.completion_tokens += row.completion_tokens
+        self.total_tokens += row.total_tokens
+        self.reasoning_tokens += row.reasoning_tokens
+        self.cache_read_tokens += row.cache_read_tokens
+        self.cache_write_tokens += row.cache_write_tokens
+        self.audio_tokens += row.audio_tokens
+        self.image_tokens += row.image_tokens
+        self.cost_usd += Decimal(row.cost_usd)
+        self.provider = row.provider
+        self.last_used_at = max(self.last_used_at, row.timestamp)
+        if row.is_cancelled:
             self.cancelled += 1
-        elif line["status_code"] >= 400 or line["error_type"]:
+        elif row.status_code >= 400 or row.error_type:
             self.errors += 1
-            self.error_types[line["error_type"] if line["error_type"] in ERROR_TYPES else "unmapped"] += 1
+            self.error_types[row.error_type if row.error_type in ERROR_TYPES else "unmapped"] += 1
         else:
-            self._count_success(line["latency_ms"], line["ttft_ms"])
+            self._count_success(row.latency_ms, row.ttft_ms)
 
     def add(self, other: Sums) -> None:
         """Add the sums of another group."""
@@ -84,43 +87,49 @@ class Sums:
         self.provider = other.provider
         self.last_used_at = max(self.last_used_at, other.last_used_at)
         self.error_types.update(other.error_types)
-        self.latency.update(other.latency)
-        self.ttft.update(other.ttft)
+        self.latency += other.latency
+        self.ttft += other.ttft
 
     def _count_success(self, latency_ms: int, ttft_ms: int | None) -> None:
         self.successes += 1
         self.latency_ms += latency_ms
-        self.latency[sketch.bucket(latency_ms)] += 1
+        self.latency += sketch.of(latency_ms)
         if ttft_ms is not None:
-            self.ttft[sketch.bucket(ttft_ms)] += 1
+            self.ttft += sketch.of(ttft_ms)
 
 
-def summed(lines: Iterable[Mapping[str, Any]]) -> dict[Group, Sums]:
-    """The sums of a batch. Pure."""
+def summed(rows: Iterable[Row]) -> dict[Group, Sums]:
+    """The sums of a batch. Pure. Raises `ValueError` or `ArithmeticError` for a cost that is no amount."""
     groups: dict[Group, Sums] = {}
-    for line in lines:
-        group = Group.of(line["timestamp"], line["model_id"], line["adapter_id"], line["api_key_id"])
+    for row in rows:
+        group = Group.of(row.timestamp, row.model_id, row.adapter_id, row.api_key_id)
         sums = groups.get(group)
         if sums is None:
             sums = groups[group] = Sums()
-        sums.count(line)
+        sums.count(row)
+    if not all(sums.cost_usd.is_finite() for sums in groups.values()):
+        raise ValueError("the cost of a request is no amount")
     return groups
 
 
-def add(lines: Iterable[Mapping[str, Any]], connection: BaseDatabaseWrapper) -> tuple[dict[Group, Sums], Named]:
+def add(rows: Iterable[Row], connection: BaseDatabaseWrapper) -> tuple[dict[Group, Sums], Named]:
     """Add a batch to the hourly rows and the lifetime totals; returns its sums by group, and what of them exists.
 
     Call it inside the transaction that inserts the batch.
     """
-    groups = summed(lines)
+    return add_sums(summed(rows), connection)
+
+
+def add_sums(groups: Mapping[Group, Sums], connection: BaseDatabaseWrapper) -> tuple[dict[Group, Sums], Named]:
+    """As `add`, for a batch that is summed already."""
     with connection.cursor() as cursor:
         named = Named.of(groups, cursor)
         existing: dict[Group, Sums] = {}
         for group, sums in groups.items():
             existing.setdefault(named.existing(group), Sums()).add(sums)
         # Sorted, so that two processes lock the rows they share in the same order and neither waits for the other.
-        for group, sums in sorted(existing.items(), key=operator.itemgetter(0)):
-            _add_hour(group, sums, connection, cursor)
+        in_order = sorted(existing.items(), key=operator.itemgetter(0))
+        _add_sketches({_add_hour(group, sums, connection, cursor): sums for group, sums in in_order}, cursor)
         _add_spread(existing, connection, cursor)
         totals = [(named.total(group), sums) for group, sums in existing.items()]
         for pks, sums in sorted(totals, key=operator.itemgetter(0)):
@@ -151,41 +160,47 @@ def add_cost(differences: Mapping[Group, Decimal], connection: BaseDatabaseWrapp
             cursor.execute(_ADD_TO_TOTAL, [usd, *pks])
 
 
-def quantiles(usages: QuerySet[HourlyUsage], metric: HourlyBucket.Metric, qs: Sequence[float]) -> list[float | None]:
-    """The quantiles `qs` (0 to 1) of a metric over those hourly rows, in milliseconds; None where nothing was counted.
-
-    Within `sketch.RELATIVE_ERROR` of the true ones. One query, whatever the number of requests.
-    """
-    buckets = HourlyBucket.objects.using(usages.db).filter(usage__in=usages.order_by().values("pk"), metric=metric)
-    counts = dict(buckets.values_list("bucket").annotate(Sum("n")))
-    return [sketch.quantile(counts, q) for q in qs]
-
-
-def _add_hour(group: Group, sums: Sums, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
+def _add_hour(group: Group, sums: Sums, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> int:
+    """Add what is counted; returns the id of the hourly row, which stays locked until the transaction ends."""
     key = [_moment(group.hour, connection), group.model_id, group.adapter_id or None, group.api_key_id or None]
     cursor.execute(_UPSERT_HOUR, [*key, sums.provider, sums.cost_usd, *_counts_of(sums)])
-    usage_id = cursor.fetchone()[0]
+    usage_id: int = cursor.fetchone()[0]
     if sums.error_types:
         cursor.executemany(_UPSERT_ERROR, [(usage_id, name, n) for name, n in sorted(sums.error_types.items())])
-    metrics = ((HourlyBucket.Metric.LATENCY.value, sums.latency), (HourlyBucket.Metric.TTFT.value, sums.ttft))
-    buckets = [(usage_id, metric, number, n) for metric, counts in metrics for number, n in sorted(counts.items())]
-    if buckets:
-        cursor.executemany(_UPSERT_BUCKET, buckets)
+    return usage_id
+
+
+def _add_sketches(by_usage: Mapping[int, Sums], cursor: CursorWrapper) -> None:
+    """Add the sketches of hourly rows, whose locks keep everybody else away between reading and writing."""
+    added = {usage_id: sums for usage_id, sums in by_usage.items() if sums.latency}
+    if not added:
+        return
+    marks = ", ".join(["%s"] * len(added))
+    cursor.execute(f"SELECT usage_id, latency, ttft FROM {_SKETCHES} WHERE usage_id IN ({marks})", list(added))  # noqa: S608
+    kept = {usage_id: packed for usage_id, *packed in cursor.fetchall()}
+    rows = [(usage_id, *_packed(sums, kept.get(usage_id, _NOTHING))) for usage_id, sums in added.items()]
+    cursor.executemany(_REPLACE_SKETCH, rows)
 
 
 def _add_spread(groups: Mapping[Group, Sums], connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
     """Add the sketches of all keys together."""
-    counts: dict[tuple[int, str, str, int, int], list[int]] = defaultdict(lambda: [0, 0])
+    together: dict[tuple[int, str, str, int], Sums] = defaultdict(Sums)
     for group, sums in groups.items():
-        for column, sketched in enumerate((sums.latency, sums.ttft)):
-            for number, n in sketched.items():
-                counts[group.hour, group.model_id, sums.provider, group.adapter_id, number][column] += n
-    rows = [
-        (_moment(hour, connection), model_id, provider, adapter_id or None, number, *both)
-        for (hour, model_id, provider, adapter_id, number), both in sorted(counts.items())
-    ]
+        if sums.latency:
+            together[group.hour, group.model_id, sums.provider, group.adapter_id].add(sums)
+    rows = []
+    for (hour, model_id, provider, adapter_id), sums in sorted(together.items(), key=operator.itemgetter(0)):
+        cursor.execute(_LOCK_SPREAD, [_moment(hour, connection), model_id, provider, adapter_id or None, *_NOTHING])
+        pk, *packed = cursor.fetchone()
+        rows.append((*_packed(sums, packed), pk))
     if rows:
-        cursor.executemany(_UPSERT_SPREAD, rows)
+        cursor.executemany(_UPDATE_SPREAD, rows)
+
+
+def _packed(sums: Sums, kept: Sequence[bytes | memoryview]) -> tuple[bytes, bytes]:
+    """The sketches of `sums` and what is kept already, together."""
+    latency, ttft = map(sketch.unpack, kept)
+    return sketch.pack(latency + sums.latency), sketch.pack(ttft + sums.ttft)
 
 
 def _moment(timestamp: float, connection: BaseDatabaseWrapper) -> Any:
@@ -223,13 +238,19 @@ _UPSERT_HOUR = (
     + " RETURNING id"
 )
 _UPSERT_ERROR = _upsert(HourlyError._meta.db_table, ("usage_id", "error_type"), ("n",))
-_UPSERT_BUCKET = _upsert(HourlyBucket._meta.db_table, ("usage_id", "metric", "bucket"), ("n",))
-_UPSERT_SPREAD = _upsert(
-    HourlySpread._meta.db_table,
-    ("hour", "model_id", "provider", "adapter_id", "bucket"),
-    ("latency", "ttft"),
-    target="hour, model_id, provider, COALESCE(adapter_id, 0), bucket",
+_NOTHING = (sketch.pack(0), sketch.pack(0))
+_SKETCHES, _SPREAD = HourlySketch._meta.db_table, HourlySpread._meta.db_table
+_REPLACE_SKETCH = (
+    f"INSERT INTO {_SKETCHES} (usage_id, latency, ttft) VALUES (%s, %s, %s) "  # noqa: S608
+    "ON CONFLICT (usage_id) DO UPDATE SET latency = excluded.latency, ttft = excluded.ttft"
 )
+# The update changes nothing: it locks the row, so that it can be read and then written.
+_LOCK_SPREAD = (
+    f"INSERT INTO {_SPREAD} (hour, model_id, provider, adapter_id, latency, ttft) VALUES (%s, %s, %s, %s, %s, %s) "  # noqa: S608
+    "ON CONFLICT (hour, model_id, provider, COALESCE(adapter_id, 0)) DO UPDATE SET hour = excluded.hour "
+    "RETURNING id, latency, ttft"
+)
+_UPDATE_SPREAD = f"UPDATE {_SPREAD} SET latency = %s, ttft = %s WHERE id = %s"  # noqa: S608
 _UPSERT_TOTAL = _upsert(
     UsageTotal._meta.db_table,
     ("model_id", "adapter_id", "api_key_id"),

@@ -1,8 +1,10 @@
 """Percentiles from counts in logarithmic buckets, within 2 % of the true value. Pure.
 
 The idea is that of DDSketch (Masson, Rim, Lee: VLDB 2019): bucket `i` counts the values in `(GAMMA**(i-1), GAMMA**i]`, so
-that any value in it is within `RELATIVE_ERROR` of the bucket's midpoint. Sketches of two hours, models or processes are
-added by adding their counts, which is what lets the database keep them as rows with `n = n + excluded.n`.
+that any value in it is within `RELATIVE_ERROR` of the bucket's midpoint.
+
+A sketch is one whole number: what bucket `i` counts is its digit `i + 1` in base `2**DIGIT_BITS`. So sketches of two hours,
+models or processes are added by adding two numbers, however many buckets they fill, and 0 is the sketch of nothing.
 
 Values are whole milliseconds. From 1 ms to an hour there are 378 buckets, of which a real distribution fills a few dozen.
 """
@@ -17,7 +19,14 @@ GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 ZERO_BUCKET = -1
 """Holds what took less than a millisecond; its midpoint is 0."""
 
+DIGIT_BYTES = 5
+DIGIT_BITS = 8 * DIGIT_BYTES
+"""A bucket counts to a million million: in any sum of sketches that somebody could ask for."""
+
+Sketch = int
+
 _LOG_GAMMA = math.log(GAMMA)
+_START_BYTES = 2
 
 
 def bucket(milliseconds: int) -> int:
@@ -32,6 +41,36 @@ def midpoint(number: int) -> float:
     if number == ZERO_BUCKET:
         return 0.0
     return float(2 * GAMMA**number / (GAMMA + 1))
+
+
+def of(milliseconds: int, times: int = 1) -> Sketch:
+    """The sketch of one value, seen so many times."""
+    return times << (bucket(milliseconds) - ZERO_BUCKET) * DIGIT_BITS
+
+
+def counts(sketch: Sketch) -> dict[int, int]:
+    """How many values are in each bucket that has any, by its number, lowest first."""
+    digits = sketch.to_bytes(-(-sketch.bit_length() // 8), "little")
+    return {
+        ZERO_BUCKET + place // DIGIT_BYTES: n
+        for place in range(0, len(digits), DIGIT_BYTES)
+        if (n := int.from_bytes(digits[place : place + DIGIT_BYTES], "little"))
+    }
+
+
+def pack(sketch: Sketch) -> bytes:
+    """`sketch` as a database keeps it: the place of its lowest digit that counts something, and the digits from there."""
+    if not sketch:
+        return b""
+    lowest = ((sketch & -sketch).bit_length() - 1) // DIGIT_BITS
+    digits = sketch >> lowest * DIGIT_BITS
+    return lowest.to_bytes(_START_BYTES, "little") + digits.to_bytes(-(-digits.bit_length() // 8), "little")
+
+
+def unpack(packed: bytes | memoryview) -> Sketch:
+    """The sketch that was packed."""
+    lowest = int.from_bytes(packed[:_START_BYTES], "little")
+    return int.from_bytes(packed[_START_BYTES:], "little") << lowest * DIGIT_BITS
 
 
 def quantile(counts: Mapping[int, int], q: float) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
+from accounting import sketch
 from accounting.groups import Group, Named
-from accounting.models import SlotBucket, SlotUsage
+from accounting.models import SlotUsage
 from accounting.rollups import Sums, summed
+from accounting.rows import Row
 
 FINE_S, QUARTER_S, DAY_S = 120, 6 * 3600, 86400
 KEPT_S = {FINE_S: 3 * 3600, QUARTER_S: 9 * DAY_S, DAY_S: 62 * DAY_S}
@@ -29,7 +31,6 @@ COUNTS = (
     "reasoning_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens", "image_tokens",
 )  # fmt: skip
 """The counting columns of `SlotUsage`, which `Sums` has too."""
-BUCKETS_TOGETHER = 4
 
 
 class Slot(NamedTuple):
@@ -42,15 +43,8 @@ class Slot(NamedTuple):
     api_key_id: int
 
 
-def coarse(bucket: int) -> int:
-    """The bucket of `accounting.sketch` that stands for four of them: percentiles are within 8 %, of a quarter of the rows."""
-    return bucket if bucket < 0 else bucket // BUCKETS_TOGETHER * BUCKETS_TOGETHER + BUCKETS_TOGETHER // 2
-
-
-def add(
-    lines: Sequence[Mapping[str, Any]], hours: Mapping[Group, Sums], named: Named, connection: BaseDatabaseWrapper
-) -> None:
-    """Add a batch to its slots. `hours` and `named` are what `rollups.add` made of the same `lines`.
+def add(rows: Sequence[Row], hours: Mapping[Group, Sums], named: Named, connection: BaseDatabaseWrapper) -> None:
+    """Add a batch to its slots. `hours` and `named` are what `rollups.add` made of the same `rows`.
 
     Call it after that, in the same transaction.
     """
@@ -58,14 +52,21 @@ def add(
     slots: dict[Slot, Sums] = defaultdict(Sums)
     for grain_s in (QUARTER_S, DAY_S):
         _lay_together(slots, hours, grain_s, now)
-    for start, sums_of_slot in _fine(lines, hours, named, now):
+    for start, sums_of_slot in _fine(rows, hours, named, now):
         for group, sums in sums_of_slot.items():
             slots[Slot(FINE_S, start, *group[1:])].add(sums)
     is_new = False
     with connection.cursor() as cursor:
         # In one order, so that two processes that share rows do not wait for each other.
+        sketches = []
         for slot, sums in sorted(slots.items(), key=operator.itemgetter(0)):
-            is_new |= _upsert(slot, sums, connection, cursor)
+            pk, requests, ttft = _upsert(slot, sums, connection, cursor)
+            is_new |= requests == sums.requests
+            if sums.ttft:
+                # The row is locked now: nobody else adds to the sketch that was read.
+                sketches.append((sketch.pack(sketch.unpack(ttft) + sums.ttft), pk))
+        if sketches:
+            cursor.executemany(_UPDATE_SKETCH, sketches)
         if is_new:
             # Time has gone on, so that something may have become too old.
             _prune(now, connection, cursor)
@@ -98,12 +99,12 @@ def _lay_together(slots: dict[Slot, Sums], hours: Mapping[Group, Sums], grain_s:
 
 
 def _fine(
-    lines: Iterable[Mapping[str, Any]], hours: Mapping[Group, Sums], named: Named, now: float
+    rows: Iterable[Row], hours: Mapping[Group, Sums], named: Named, now: float
 ) -> Iterable[tuple[int, Mapping[Group, Sums]]]:
     """The sums by group of each short slot. A batch is usually of one moment, and then these are the sums that there are."""
-    by_start: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for line in lines:
-        by_start[int(line["timestamp"] // FINE_S) * FINE_S].append(line)
+    by_start: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_start[int(row.timestamp // FINE_S) * FINE_S].append(row)
     for start, part in by_start.items():
         if start <= now - KEPT_S[FINE_S]:
             continue
@@ -116,24 +117,18 @@ def _fine(
         yield start, existing
 
 
-def _upsert(slot: Slot, sums: Sums, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> bool:
-    """Whether the slot is new."""
+def _upsert(slot: Slot, sums: Sums, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> tuple[int, int, bytes]:
+    """Add what is counted. Gives the slot's id, its requests, and its sketch, which is as it was."""
     key = [slot.grain_s, _moment(slot.start, connection), slot.model_id, slot.adapter_id or None, slot.api_key_id or None]
-    cursor.execute(_UPSERT, [*key, sums.provider, sums.cost_usd, *_counts_of(sums)])
-    pk, requests = cursor.fetchone()
-    buckets: Counter[int] = Counter()
-    for bucket, n in sums.ttft.items():
-        buckets[coarse(bucket)] += n
-    if buckets:
-        cursor.executemany(_UPSERT_BUCKET, [(pk, bucket, n) for bucket, n in sorted(buckets.items())])
-    return bool(requests == sums.requests)
+    cursor.execute(_UPSERT, [*key, sums.provider, sums.cost_usd, *_counts_of(sums), sketch.pack(0)])
+    pk, requests, ttft = cursor.fetchone()
+    return pk, requests, ttft
 
 
 def _prune(now: float, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
     for grain_s, kept_s in KEPT_S.items():
         old = [grain_s, _moment(int(now) - kept_s, connection)]
-        cursor.execute(f"DELETE FROM {_BUCKETS} WHERE slot_id IN (SELECT id FROM {_TABLE} WHERE {_OLD})", old)  # noqa: S608
-        cursor.execute(f"DELETE FROM {_TABLE} WHERE {_OLD}", old)  # noqa: S608
+        cursor.execute(_DELETE_OLD, old)
 
 
 def _moment(timestamp: int, connection: BaseDatabaseWrapper) -> Any:
@@ -141,20 +136,17 @@ def _moment(timestamp: int, connection: BaseDatabaseWrapper) -> Any:
 
 
 _counts_of = operator.attrgetter(*COUNTS)
-_TABLE, _BUCKETS = SlotUsage._meta.db_table, SlotBucket._meta.db_table
-_OLD = "grain_s = %s AND start < %s"
-_COLUMNS = ("grain_s", "start", "model_id", "adapter_id", "api_key_id", "provider", "cost_usd", *COUNTS)
+_TABLE = SlotUsage._meta.db_table
+_DELETE_OLD = f"DELETE FROM {_TABLE} WHERE grain_s = %s AND start < %s"  # noqa: S608
+_COLUMNS = ("grain_s", "start", "model_id", "adapter_id", "api_key_id", "provider", "cost_usd", *COUNTS, "ttft")
 _UPSERT = (
     f"INSERT INTO {_TABLE} ({', '.join(_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_COLUMNS))}) "  # noqa: S608
     "ON CONFLICT (grain_s, start, model_id, COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)) DO UPDATE SET "
     # SQLite adds decimals as floating point; rounding to the column's scale keeps that from ever adding up.
     f"cost_usd = ROUND({_TABLE}.cost_usd + excluded.cost_usd, 12), "
-    f"{', '.join(f'{name} = {_TABLE}.{name} + excluded.{name}' for name in COUNTS)} RETURNING id, requests"
+    f"{', '.join(f'{name} = {_TABLE}.{name} + excluded.{name}' for name in COUNTS)} RETURNING id, requests, ttft"
 )
-_UPSERT_BUCKET = (
-    f"INSERT INTO {_BUCKETS} (slot_id, bucket, n) VALUES (%s, %s, %s) "  # noqa: S608
-    f"ON CONFLICT (slot_id, bucket) DO UPDATE SET n = {_BUCKETS}.n + excluded.n"
-)
+_UPDATE_SKETCH = f"UPDATE {_TABLE} SET ttft = %s WHERE id = %s"  # noqa: S608
 _ADD_COST = (
     f"UPDATE {_TABLE} SET cost_usd = ROUND(cost_usd + %s, 12) WHERE grain_s = %s AND start = %s AND model_id = %s "  # noqa: S608
     "AND COALESCE(adapter_id, 0) = %s AND COALESCE(api_key_id, 0) = %s"

@@ -18,7 +18,7 @@ from typing import Any
 from django.db.models import F, IntegerField, Q, Sum, Value
 
 from accounting import sketch
-from accounting.models import ApiKey, HourlyBucket, HourlyError, HourlySpread, HourlyUsage
+from accounting.models import ApiKey, HourlyError, HourlySketch, HourlySpread, HourlyUsage
 from accounting.rollups import COUNTS, Sums
 from accounting.savings import Market
 from accounting.spending import exact
@@ -104,12 +104,12 @@ class Figures:
     @property
     def latency_ms(self) -> dict[str, float | None]:
         """`p50`, `p95` and `p99` within 2 %, None where nothing succeeded."""
-        return {name: sketch.quantile(self.sums.latency, q) for name, q in QUANTILES.items()}
+        return _quantiles(self.sums.latency)
 
     @property
     def ttft_ms(self) -> dict[str, float | None]:
         """As `latency_ms`, of streams."""
-        return {name: sketch.quantile(self.sums.ttft, q) for name, q in QUANTILES.items()}
+        return _quantiles(self.sums.ttft)
 
     @property
     def success_rate(self) -> float | None:
@@ -175,24 +175,20 @@ def _figures(scope: Scope, group_by: GroupBy | None) -> dict[Any, Figures]:
     errors = _grouped(HourlyError.objects.filter(scope.restrict("usage__")), group_by, "usage__")
     for group, error_type, n in errors.values_list("group", "error_type").annotate(Sum("n")):
         found[group].sums.error_types[error_type] += n
-    for group, bucket, latency, ttft in _sketches(scope, group_by):
+    for group, latency, ttft in _sketches(scope, group_by):
         sums = found[group].sums
-        sums.latency[bucket] += latency
-        sums.ttft[bucket] += ttft
+        sums.latency += sketch.unpack(latency)
+        sums.ttft += sketch.unpack(ttft)
     return found
 
 
-def _sketches(scope: Scope, group_by: GroupBy | None) -> Iterable[tuple[Any, int, int, int]]:
-    """Group, bucket, and how many latencies and times to the first token are in it. One query.
-
-    What this costs is the database's sorting, by as few rows and columns as possible: keys are apart only where they are asked for.
-    """
+def _sketches(scope: Scope, group_by: GroupBy | None) -> Iterable[tuple[Any, bytes, bytes]]:
+    """Group, and packed sketches of its latencies and times to the first token; many of each group. One query."""
     if scope.key is None and group_by is not GroupBy.KEY:
-        spread = _grouped(HourlySpread.objects.filter(scope.restrict()), group_by)
-        return spread.values_list("group", "bucket").annotate(Sum("latency"), Sum("ttft"))  # type: ignore[no-any-return]
-    buckets = _grouped(HourlyBucket.objects.filter(scope.restrict("usage__")), group_by, "usage__")
-    both = {metric.value: Sum("n", filter=Q(metric=metric), default=0) for metric in HourlyBucket.Metric}
-    return buckets.values_list("group", "bucket").annotate(**both)  # type: ignore[no-any-return]
+        rows = _grouped(HourlySpread.objects.filter(scope.restrict()), group_by)
+    else:
+        rows = _grouped(HourlySketch.objects.filter(scope.restrict("usage__")), group_by, "usage__")
+    return rows.values_list("group", "latency", "ttft").iterator()  # type: ignore[no-any-return]
 
 
 def _grouped(rows: Any, group_by: GroupBy | None, prefix: str = "") -> Any:
@@ -200,6 +196,11 @@ def _grouped(rows: Any, group_by: GroupBy | None, prefix: str = "") -> Any:
     return rows.order_by().annotate(
         group=F(prefix + _COLUMNS[group_by]) if group_by else Value(None, output_field=IntegerField())
     )
+
+
+def _quantiles(of: sketch.Sketch) -> dict[str, float | None]:
+    counts = sketch.counts(of)
+    return {name: sketch.quantile(counts, q) for name, q in QUANTILES.items()}
 
 
 def _by_requests(group: Group) -> tuple[int, str]:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from django.db import DataError, Error, IntegrityError, connections
 
-from accounting import store
+from accounting import rows, store
 from accounting.journal import BLOCK_BYTES, Journal, Segment
-from accounting.lines import Line, decode
+from accounting.lines import decode
 
 logger = logging.getLogger("gateway.ledger")
 
@@ -126,14 +126,14 @@ class Writer(threading.Thread):
         segment.advance(raw_lines)
 
     def _store(self, raw_lines: Sequence[bytes]) -> None:
-        lines: list[Line] = []
+        batch: list[rows.Row] = []
         for number, raw in enumerate(raw_lines, start=1):
-            lines.append(store.fit(decode(raw)))
+            batch.append(rows.read(raw))
             if number == 1:
-                self.oldest_unwritten_at = lines[0]["timestamp"] + lines[0]["latency_ms"] / 1000
+                self.oldest_unwritten_at = batch[0].timestamp + batch[0].latency_ms / 1000
             if number % YIELD_EVERY_LINES == 0:
                 time.sleep(0)
-        store.add(lines, self._using)
+        store.add(batch, self._using)
         self.is_database_available = True
         self.last_commit_at = time.time()
 

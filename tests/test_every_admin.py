@@ -24,7 +24,7 @@ from tests import factories
 
 OURS = ("accounting", "catalog", "completions", "gateway_project", "routingapp")
 NOT_FOR_PEOPLE = {
-    "SeededRow", "Revision", "HourlyUsage", "HourlyError", "HourlyBucket", "HourlySpread", "SlotUsage", "SlotBucket",
+    "SeededRow", "Revision", "HourlyUsage", "HourlyError", "HourlySketch", "HourlySpread", "SlotUsage",
     "HourlyAttempt",
 }  # fmt: skip
 """Bookkeeping of `loadmodels`, of the snapshot and of the statistics, which have pages of their own."""

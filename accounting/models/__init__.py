@@ -7,20 +7,19 @@ Every row but `ApiKey` is written by `accounting.ledger` and the commands that c
 from accounting.models.attempts import HourlyAttempt
 from accounting.models.keys import ApiKey
 from accounting.models.requests import PriceCorrection, RequestLog, RequestLogQuerySet
-from accounting.models.slots import SlotBucket, SlotUsage
-from accounting.models.sums import HourlyBucket, HourlyError, HourlySpread, HourlyUsage, UsageTotal
+from accounting.models.slots import SlotUsage
+from accounting.models.sums import HourlyError, HourlySketch, HourlySpread, HourlyUsage, UsageTotal
 
 __all__ = [
     "ApiKey",
     "HourlyAttempt",
-    "HourlyBucket",
     "HourlyError",
+    "HourlySketch",
     "HourlySpread",
     "HourlyUsage",
     "PriceCorrection",
     "RequestLog",
     "RequestLogQuerySet",
-    "SlotBucket",
     "SlotUsage",
     "UsageTotal",
 ]

@@ -32,6 +32,7 @@ class SlotUsage(models.Model):
     cache_write_tokens = models.BigIntegerField(default=0)
     image_tokens = models.BigIntegerField(default=0)
     cost_usd = models.DecimalField("cost (USD)", max_digits=24, decimal_places=12, default=0)
+    ttft = models.BinaryField(default=b"", help_text="Times to the first token of successes, packed by accounting.sketch.")
 
     class Meta:
         db_table = "usage_slots"
@@ -43,18 +44,3 @@ class SlotUsage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.grain_s} s from {self.start:%Y-%m-%d %H:%M} {self.model_id or 'no model'}: {self.requests} requests"
-
-
-class SlotBucket(models.Model):
-    """One coarse bucket of a slot's times to the first token (`accounting.slots.coarse`). Of successes only."""
-
-    pk = models.CompositePrimaryKey("slot_id", "bucket")
-    slot = models.ForeignKey(SlotUsage, on_delete=models.CASCADE, related_name="buckets", db_index=False)
-    bucket = models.SmallIntegerField()
-    n = models.BigIntegerField(default=0)
-
-    class Meta:
-        db_table = "usage_slots_buckets"
-
-    def __str__(self) -> str:
-        return f"bucket {self.bucket}: {self.n}"

@@ -97,48 +97,42 @@ class HourlyError(models.Model):
         return f"{self.error_type}: {self.n}"
 
 
-class HourlyBucket(models.Model):
-    """One bucket (`accounting.sketch`) of an hour's latencies or times to the first token. Of successes only."""
+class HourlySketch(models.Model):
+    """An hour's latencies and times to the first token in milliseconds, as packed by `accounting.sketch`. Of successes only."""
 
-    class Metric(models.TextChoices):
-        LATENCY = "latency", "latency (ms)"
-        TTFT = "ttft", "time to first token (ms)"
-
-    pk = models.CompositePrimaryKey("usage_id", "metric", "bucket")
-    usage = models.ForeignKey(HourlyUsage, on_delete=models.CASCADE, related_name="buckets", db_index=False)
-    metric = models.CharField(max_length=10, choices=Metric.choices)
-    bucket = models.SmallIntegerField()
-    n = models.BigIntegerField(default=0)
+    usage = models.OneToOneField(HourlyUsage, on_delete=models.CASCADE, primary_key=True, related_name="sketch")
+    latency = models.BinaryField()
+    ttft = models.BinaryField()
 
     class Meta:
-        db_table = "usage_hourly_buckets"
+        db_table = "usage_hourly_sketches"
+        verbose_name_plural = "hourly sketches"
 
     def __str__(self) -> str:
-        return f"{self.metric} bucket {self.bucket}: {self.n}"
+        return f"latencies of hourly usage {self.usage_id}"
 
 
 class HourlySpread(models.Model):
-    """One bucket of an hour's latencies and times to the first token, of all keys together.
+    """An hour's latencies and times to the first token, of all keys together.
 
-    The same counts as `HourlyBucket`, without the key and with both metrics in one row: most statistics ask for no key, and what
-    they cost must not grow with the number of keys.
+    Adds up what `HourlySketch` keeps for each key: most statistics ask for no key, and what they cost must not grow with the
+    number of keys.
     """
 
     hour = models.DateTimeField()
     model_id = models.CharField(max_length=200, blank=True)
     provider = models.CharField(max_length=100, blank=True)
     adapter = models.ForeignKey(Adapter, on_delete=models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
-    bucket = models.SmallIntegerField()
-    latency = models.BigIntegerField(default=0)
-    ttft = models.BigIntegerField(default=0)
+    latency = models.BinaryField()
+    ttft = models.BinaryField()
 
     class Meta:
         db_table = "usage_hourly_spread"
         constraints = [
             models.UniqueConstraint(
-                "hour", "model_id", "provider", Coalesce("adapter", 0), "bucket", name="usage_hourly_spread_unique"
+                "hour", "model_id", "provider", Coalesce("adapter", 0), name="usage_hourly_spread_unique"
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.hour:%Y-%m-%d %H}h {self.model_id or 'no model'} bucket {self.bucket}: {self.latency}, {self.ttft}"
+        return f"{self.hour:%Y-%m-%d %H}h {self.model_id or 'no model'}: latencies of all keys"

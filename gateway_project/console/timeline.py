@@ -6,16 +6,16 @@ at most, of a few thousand rows whatever the number of requests.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, QuerySet, Sum
 
 from accounting import sketch, slots
-from accounting.models import ApiKey, HourlyBucket, HourlySpread, HourlyUsage, SlotBucket, SlotUsage
+from accounting.models import ApiKey, HourlySketch, HourlySpread, HourlyUsage, SlotUsage
 from accounting.rollups import Sums
 from accounting.savings import Market
 from accounting.spending import exact
@@ -58,7 +58,7 @@ class Step:
 
     answered: int = 0
     errors: int = 0
-    ttft: Counter[int] = field(default_factory=Counter)
+    ttft: sketch.Sketch = 0
 
     @property
     def error_rate(self) -> float | None:
@@ -66,7 +66,7 @@ class Step:
 
     @property
     def ttft_p95_ms(self) -> float | None:
-        return sketch.quantile(self.ttft, 0.95)
+        return sketch.quantile(sketch.counts(self.ttft), 0.95)
 
 
 @dataclass(slots=True)
@@ -103,9 +103,8 @@ class _Source:
 
     usages: QuerySet[Any]
     start: str
-    buckets: QuerySet[Any]
-    prefix: str
-    counted: Sum
+    sketches: QuerySet[Any]
+    prefix: str = ""
 
 
 def of(window: Window, group_by: GroupBy, market: Market) -> Timeline:
@@ -127,15 +126,13 @@ def of(window: Window, group_by: GroupBy, market: Market) -> Timeline:
 
 def _source(window: Window, group_by: GroupBy) -> _Source:
     if window.grain_s != HOUR_S:
-        chosen = {"grain_s": window.grain_s, "start__gte": window.start}
-        spread = SlotBucket.objects.filter(**{f"slot__{name}": value for name, value in chosen.items()})
-        return _Source(SlotUsage.objects.filter(**chosen), "start", spread, "slot__", Sum("n"))
+        slots_of_window = SlotUsage.objects.filter(grain_s=window.grain_s, start__gte=window.start)
+        return _Source(slots_of_window, "start", slots_of_window)
     usages = HourlyUsage.objects.filter(hour__gte=window.start)
     if group_by is GroupBy.KEY:
-        buckets = HourlyBucket.objects.filter(usage__hour__gte=window.start, metric=HourlyBucket.Metric.TTFT)
-        return _Source(usages, "hour", buckets, "usage__", Sum("n"))
+        return _Source(usages, "hour", HourlySketch.objects.filter(usage__hour__gte=window.start), "usage__")
     # Of all keys together, which are far fewer.
-    return _Source(usages, "hour", HourlySpread.objects.filter(~Q(ttft=0), hour__gte=window.start), "", Sum("ttft"))
+    return _Source(usages, "hour", HourlySpread.objects.filter(hour__gte=window.start))
 
 
 def _totals(source: _Source, column: str, market: Market) -> tuple[dict[Any, Figures], dict[str, Figures]]:
@@ -165,11 +162,11 @@ def _course(
 
 def _spread(source: _Source, column: str, window: Window, steps: Sequence[Step], groups: dict[Any, Figures]) -> None:
     start, group = source.prefix + source.start, source.prefix + column
-    rows = source.buckets.order_by().annotate(began=F(start), group=F(group)).values_list("began", "group", "bucket")
-    for began, value, bucket, n in rows.annotate(counted=source.counted):
-        steps[window.place(began)].ttft[bucket] += n
+    for began, value, packed in source.sketches.order_by().values_list(start, group, "ttft"):
+        ttft = sketch.unpack(packed)
+        steps[window.place(began)].ttft += ttft
         if value in groups:  # a group that began since its sums were read is in the next look
-            groups[value].sums.ttft[bucket] += n
+            groups[value].sums.ttft += ttft
 
 
 def _labels(group_by: GroupBy, values: Iterable[Any]) -> dict[Any, str]:

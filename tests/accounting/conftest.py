@@ -18,8 +18,8 @@ from accounting.ledger import Ledger
 from accounting.models import (
     ApiKey,
     HourlyAttempt,
-    HourlyBucket,
     HourlyError,
+    HourlySketch,
     HourlySpread,
     HourlyUsage,
     RequestLog,
@@ -142,7 +142,7 @@ def sqlite_database(tmp_path: Path, sqlite_template: Path, django_db_blocker: An
 @pytest.fixture
 def postgres_database(migrated_postgres: Database, django_db_blocker: Any) -> Iterator[Database]:
     """The server's one database, without a trace of earlier tests."""
-    rows = (RequestLog, UsageTotal, HourlyUsage, HourlyError, HourlyBucket, HourlySpread, HourlyAttempt)
+    rows = (RequestLog, UsageTotal, HourlyUsage, HourlyError, HourlySketch, HourlySpread, HourlyAttempt)
     tables = (row._meta.db_table for row in rows)
     with django_db_blocker.unblock():
         with connections["postgres"].cursor() as cursor:

@@ -17,9 +17,10 @@ from openrouter import components, operations
 
 from accounting import account, keys, ledger, loader, spending, store
 from accounting.ledger import Ledger
-from accounting.lines import decode, encode
+from accounting.lines import encode
 from accounting.models import ApiKey, HourlyUsage, RequestLog
 from accounting.record import Attempt, Record
+from accounting.rows import read
 from catalog.models import Adapter
 from completions import snapshot
 from gateway_project.errors import Unauthenticated
@@ -90,7 +91,7 @@ def request(adapter: Adapter, key: ApiKey | None, at: datetime = THURSDAY, **fie
 
 def stored(*records: Record) -> None:
     """As the ledger's writer does."""
-    store.add([store.fit(decode(encode(record))) for record in records], "default")
+    store.add([read(encode(record)) for record in records], "default")
 
 
 def problem(response: Any, status: int) -> str:

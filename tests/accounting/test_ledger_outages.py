@@ -17,9 +17,10 @@ from django.db import connections, transaction
 
 from accounting import store, writer
 from accounting.ledger import Ledger
-from accounting.lines import decode, encode
+from accounting.lines import encode
 from accounting.models import HourlyUsage, RequestLog, UsageTotal
 from accounting.record import Record
+from accounting.rows import read
 from gateway_project.errors import LedgerUnavailable
 from tests.accounting.conftest import Database, journal_lines, orphan, wait_for
 from tests.postgres import Postgres
@@ -32,7 +33,7 @@ def test_a_replayed_segment_counts_nothing_twice(
     database: Database, journal_dir: Path, start_ledger: StartLedger, new_record: NewRecord
 ):
     records = [new_record(database) for _ in range(7)]
-    store.add([store.fit(decode(encode(record))) for record in records[:4]], database.alias)
+    store.add([read(encode(record)) for record in records[:4]], database.alias)
     # As if the process had died between the commit and retiring the segment; and one line is there twice.
     orphan(journal_dir, *map(encode, records), encode(records[6]))
     ledger = start_ledger(database)
@@ -285,7 +286,7 @@ def test_a_row_that_another_process_stores_meanwhile_is_not_counted_again(
 ):
     record = new_record(postgres_database)
     with transaction.atomic(using=postgres_database.alias):
-        store.add([store.fit(decode(encode(record)))], postgres_database.alias)
+        store.add([read(encode(record))], postgres_database.alias)
         orphan(journal_dir, encode(record))
         ledger = start_ledger(postgres_database)
         time.sleep(0.5)  # the writer has looked, found nothing, and waits for this transaction to end

@@ -12,11 +12,12 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
 from accounting import repricing, rollups, store
-from accounting.lines import decode, encode
+from accounting.lines import encode
 from accounting.models import HourlyUsage, PriceCorrection, RequestLog, UsageTotal
 from accounting.pricing import cost
 from accounting.record import Attempt, Record
 from accounting.repricing import Outcome, UnreadablePrice
+from accounting.rows import Row, read
 from accounting.usage import Usage
 from catalog.models import Adapter, AdapterPrice, LanguageModel
 from catalog.prices import Prices
@@ -61,7 +62,7 @@ def answered(database: Database, new_record: NewRecord) -> Callable[..., Record]
         ]
         values: dict[str, Any] = {"timestamp": at.timestamp(), "cost_usd": money, "prices": charged, "attempts": attempts}
         record = new_record(database, **values | fields)
-        store.add([store.fit(decode(encode(record)))], database.alias)
+        store.add([read(encode(record))], database.alias)
         return record
 
     return add
@@ -178,7 +179,7 @@ def test_an_answer_that_was_free_stays_free(database, priced, new_record):
     priced()
     failed = [Attempt(database.adapter.pk, "Acme", "falcon", status=502, prompt_tokens=1000)]
     record = new_record(database, attempts=failed, cost_usd="0", timestamp=NOON.timestamp())
-    store.add([store.fit(decode(encode(record)))], database.alias)
+    store.add([read(encode(record))], database.alias)
 
     assert run(database).corrected == 0
 
@@ -255,7 +256,7 @@ class TestCommand:
     def stored(self, adapter: Adapter, **fields: Any) -> RequestLog:
         attempt = {"adapter_id": adapter.pk, "usage": {"prompt_uncached": 1_000_000}, "cost_usd": "0"}
         row = factories.request_log(adapter, attempts=[attempt], **fields)
-        rollups.add([line_of(row)], connection)
+        rollups.add([counted(row)], connection)
         return row
 
     def test_it_says_what_it_did(self):
@@ -287,8 +288,8 @@ class TestCommand:
             call_command("reprice", start="yesterday")
 
 
-def line_of(row: RequestLog) -> dict[str, Any]:
-    """A stored request as the line it came from."""
+def counted(row: RequestLog) -> Row:
+    """A stored request as the sums take it."""
     record = Record(
         request_id=row.request_id,
         timestamp=row.timestamp.timestamp(),
@@ -296,4 +297,4 @@ def line_of(row: RequestLog) -> dict[str, Any]:
         adapter_id=row.adapter_id,
         status_code=row.status_code,
     )
-    return decode(encode(record))
+    return read(encode(record))

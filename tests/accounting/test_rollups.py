@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib import import_module
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db.models import QuerySet
 
-from accounting import rollups, store
-from accounting.lines import decode, encode
-from accounting.models import HourlyBucket, HourlyError, HourlySpread, HourlyUsage, UsageTotal
+from accounting import sketch, store
+from accounting.lines import encode
+from accounting.models import HourlyError, HourlySketch, HourlySpread, HourlyUsage, UsageTotal
 from accounting.record import Attempt, Record
+from accounting.rows import read
 from tests.accounting.conftest import Database
 
 NewRecord = Callable[..., Record]
@@ -32,7 +32,7 @@ TOKENS = (
 
 
 def add(database: Database, *records: Record) -> int:
-    return store.add([store.fit(decode(encode(record))) for record in records], database.alias)
+    return store.add([read(encode(record)) for record in records], database.alias)
 
 
 def hours(database: Database, **filters: Any) -> list[HourlyUsage]:
@@ -157,41 +157,45 @@ def test_percentiles_over_hours_and_keys_are_within_two_percent(database: Databa
     add(
         database, new_record(database, status_code=502, latency_ms=1), new_record(database, is_cancelled=True, latency_ms=1)
     )
-    everything = HourlyUsage.objects.using(database.alias).all()
-    qs = (0.5, 0.95, 0.99)
-    for metric, values in (
-        (HourlyBucket.Metric.LATENCY, sorted(latencies)),
-        (HourlyBucket.Metric.TTFT, sorted(latency // 4 for latency in latencies[1::2])),
-    ):
-        estimates = rollups.quantiles(everything, metric, qs)
-        true = [values[int(q * (len(values) - 1))] for q in qs]
-        assert estimates == pytest.approx(true, rel=0.0201)
-    one_key = rollups.quantiles(everything.filter(api_key=database.key.pk), HourlyBucket.Metric.LATENCY, [0.5])
-    assert one_key == pytest.approx([sorted(latencies[1::2])[149]], rel=0.0201)
-    assert rollups.quantiles(everything.none(), HourlyBucket.Metric.TTFT, [0.5]) == [None]
+    sketches = HourlySketch.objects.using(database.alias)
+    assert_percentiles(sketches, "latency", latencies)
+    assert_percentiles(sketches, "ttft", [latency // 4 for latency in latencies[1::2]])
+    assert_percentiles(sketches.filter(usage__api_key=database.key.pk), "latency", latencies[1::2])
 
 
-def test_the_spread_is_the_buckets_of_all_keys_and_the_migration_sums_up_the_same(
-    database: Database, new_record: NewRecord
-):
+def assert_percentiles(sketches: QuerySet[HourlySketch], metric: str, values: list[int]) -> None:
+    counts = sketch.counts(sum(map(sketch.unpack, sketches.values_list(metric, flat=True))))
+    in_order = sorted(values)
+    for q in (0.5, 0.95, 0.99):
+        assert sketch.quantile(counts, q) == pytest.approx(in_order[int(q * (len(values) - 1))], rel=0.0201)
+
+
+def test_the_spread_is_the_sketches_of_all_keys_together(database: Database, new_record: NewRecord):
     for index in range(40):
         hour, adapter = (1_763_851_000 + 3600 * (index % 2), database.adapter.pk if index % 3 else None)
         key, ttft_ms = (database.key.pk if index % 5 else None, 40 + index if index % 4 else None)
         ids = {"adapter_id": adapter, "api_key_id": key}
         add(database, new_record(database, timestamp=hour, latency_ms=100 + index % 7 * 50, ttft_ms=ttft_ms, **ids))
-    spread = HourlySpread.objects.using(database.alias)
-    columns = ("hour", "model_id", "provider", "adapter_id", "bucket", "latency", "ttft")
-    written = set(spread.values_list(*columns))
-    assert sum(latency for *_, latency, _ in written) == 40
-    assert sum(ttft for *_, ttft in written) == 30
-    assert {(adapter_id, provider) for _, _, provider, adapter_id, *_ in written} == {
-        (database.adapter.pk, "Acme"), (None, "Acme")
-    }  # fmt: skip
+    spread = HourlySpread.objects.using(database.alias).values_list(
+        "hour", "model_id", "provider", "adapter_id", "latency", "ttft"
+    )
+    sketches = HourlySketch.objects.using(database.alias).values_list(
+        "usage__hour", "usage__model_id", "usage__provider", "usage__adapter_id", "latency", "ttft"
+    )
+    assert len(sketches) == 8
+    assert together(spread) == together(sketches)
+    assert len(spread) == len(together(spread)) == 4
+    latencies, ttfts = map(sum, zip(*together(spread).values(), strict=True))
+    assert (sum(sketch.counts(latencies).values()), sum(sketch.counts(ttfts).values())) == (40, 30)
 
-    spread.all().delete()
-    with connections[database.alias].cursor() as cursor:
-        cursor.execute(import_module("accounting.migrations.0005_hourly_spread").SUM_UP_ALL_KEYS)
-    assert set(spread.values_list(*columns)) == written
+
+def together(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[int, int]]:
+    """The two sketches of each hour, model, provider and adapter."""
+    found: dict[tuple[Any, ...], tuple[int, int]] = {}
+    for *group, latency, ttft in rows:
+        before = found.get(tuple(group), (0, 0))
+        found[tuple(group)] = (before[0] + sketch.unpack(latency), before[1] + sketch.unpack(ttft))
+    return found
 
 
 def test_names_that_callers_make_up_are_summed_together(database: Database, new_record: NewRecord):

@@ -14,10 +14,11 @@ import pytest
 
 from accounting import activity, spending, statistics, store
 from accounting.ledger import Ledger
-from accounting.lines import decode, encode
+from accounting.lines import encode
 from accounting.models import ApiKey, RequestLog, UsageTotal
 from accounting.record import Attempt, Record
 from accounting.rollups import COUNTS, Sums
+from accounting.rows import read
 from accounting.savings import Market
 from accounting.statistics import ANONYMOUS_KEY, Figures, GroupBy, Scope
 from catalog.entries import Prices
@@ -158,7 +159,7 @@ def test_every_figure_is_that_of_the_rows(tmp_path, django_assert_max_num_querie
 
 
 def stored(*records: Record, using: str = "default") -> None:
-    store.add([store.fit(decode(encode(record))) for record in records], using)
+    store.add([read(encode(record)) for record in records], using)
 
 
 def record(adapter, at: datetime, **fields) -> Record:

@@ -11,8 +11,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.core.management import call_command
@@ -21,10 +21,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
 from tests.benchmarks.log_scale import DAYS, RUNS, database, fill, say, timed
 
+if TYPE_CHECKING:
+    from accounting.rows import Row
+
 ADAPTERS = 2
 
 
-def traffic(rows: int, until: float) -> Iterator[list[dict[str, Any]]]:
+def traffic(rows: int, until: float) -> Iterator[list[Row]]:
     """Journal lines, one list for each hour of the period, the last one ending at `until` (epoch seconds)."""
     from accounting.models import ApiKey
     from catalog.models import LanguageModel
@@ -40,21 +43,25 @@ def traffic(rows: int, until: float) -> Iterator[list[dict[str, Any]]]:
     for hour in range(hours):
         began = until - (hours - hour) * 3600
         yield [
-            line(dice, began + dice.random() * 3600, dice.choice(adapters), dice.choice(keys)) for _ in range(rows // hours)
+            row(dice, began + dice.random() * 3600, dice.choice(adapters), dice.choice(keys)) for _ in range(rows // hours)
         ]
 
 
-def line(dice: random.Random, timestamp: float, adapter: Any, key: int) -> dict[str, Any]:
+def row(dice: random.Random, timestamp: float, adapter: Any, key: int) -> Row:
     """A request as `accounting.rollups` reads it."""
+    from accounting.lines import write
+    from accounting.rows import read
+
     is_failed = dice.random() < 0.02
-    return {
-        "timestamp": timestamp, "model_id": adapter.model.public_id, "provider": adapter.provider.slug,
+    line = {
+        "request_id": "gen-1", "timestamp": timestamp, "model_id": adapter.model.public_id, "provider": adapter.provider.slug,
         "adapter_id": adapter.pk, "api_key_id": key, "status_code": 502 if is_failed else 200,
         "error_type": "provider_unavailable" if is_failed else None, "is_cancelled": False, "is_estimated": False,
         "stream": True, "latency_ms": int(dice.lognormvariate(7.5, 0.8)), "ttft_ms": int(dice.lognormvariate(5.5, 0.6)),
         "prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1000, "reasoning_tokens": 0, "cache_read_tokens": 0,
         "cache_write_tokens": 0, "audio_tokens": 0, "image_tokens": 0, "cost_usd": "0.000123", "attempts": [{}],
     }  # fmt: skip
+    return read(write(line))
 
 
 def sum_up(rows: int) -> None:
@@ -62,7 +69,7 @@ def sum_up(rows: int) -> None:
 
     from accounting import rollups, slots
 
-    hours: Sequence[list[dict[str, Any]]] = ()
+    hours: list[Row] = []
     for hours in traffic(rows, time.time()):
         with transaction.atomic():
             slots.add(hours, *rollups.add(hours, connection), connection)
@@ -100,12 +107,12 @@ def main() -> None:
     with database(vendor):
         from django.db import connection
 
-        from accounting.models import HourlyBucket, HourlySpread, HourlyUsage, SlotBucket, SlotUsage
+        from accounting.models import HourlySketch, HourlySpread, HourlyUsage, SlotUsage
 
         call_command("migrate", verbosity=0)
         say(f"{rows} rows on {vendor}", f"{timed(lambda: fill(rows)) / 1000:7.1f} s to fill")
         say("their sums", f"{timed(lambda: sum_up(rows)) / 1000:7.1f} s")
-        for table in (HourlyUsage, HourlyBucket, HourlySpread, SlotUsage, SlotBucket):
+        for table in (HourlyUsage, HourlySketch, HourlySpread, SlotUsage):
             say(f"rows of {table._meta.db_table}", f"{table.objects.count():7}")
         pages()
         say("load average", " ".join(f"{load:.1f}" for load in os.getloadavg()))

@@ -34,7 +34,7 @@ def main() -> None:
 def measure(directory: Path) -> None:
     from django.db import connection, transaction
 
-    from accounting import attempts, lines, rollups, store
+    from accounting import attempts, lines, rollups, rows, store
     from accounting.ledger import Ledger
     from accounting.record import Attempt, Record
 
@@ -71,11 +71,11 @@ def measure(directory: Path) -> None:
         records = [record(batch * BATCH + number) for number in range(BATCH)]
         raw = [lines.encode(one) for one in records]
         timed(cost, "settle", lambda records=records: [ledger.settle(one) for one in records])
-        fitted = timed(cost, "read and fit", lambda raw=raw: [store.fit(lines.decode(line)) for line in raw])
-        timed(cost, "insert and sum, with commit", lambda fitted=fitted: store.add(fitted, "default"))
-        timed(cost, "(of which sums in memory)", lambda fitted=fitted: rollups.summed(fitted))
+        read = timed(cost, "read", lambda raw=raw: [rows.read(line) for line in raw])
+        timed(cost, "insert and sum, with commit", lambda read=read: store.add(read, "default"))
+        timed(cost, "(of which sums in memory)", lambda read=read: rollups.summed(read))
         with transaction.atomic():
-            timed(cost, "(of which sums of attempts)", lambda fitted=fitted: attempts.add(fitted, connection))
+            timed(cost, "(of which sums of attempts)", lambda read=read: attempts.add(read, connection))
     for name, values in cost.items():
         sys.stdout.write(f"{name:<30} {statistics.median(values):6.1f} us  (fastest batch {min(values):.1f})\n")
 

@@ -64,9 +64,10 @@ def fill(rows: int) -> None:
     from django.db import connection
 
     from accounting import store
-    from accounting.lines import decode, encode
+    from accounting.lines import encode
     from accounting.models import RequestLog
     from accounting.record import Attempt, Record
+    from accounting.rows import read
     from tests import factories
 
     keys = [factories.api_key().pk for _ in range(KEYS)]
@@ -82,7 +83,7 @@ def fill(rows: int) -> None:
         prompt_tokens=900, completion_tokens=100, total_tokens=1000, cost_usd="0.000123", prices={"prompt": "0.000001"},
         attempts=[Attempt(adapter.pk, "acme", "falcon", status=200)], plan=plan, user_agent="OpenAI/Python 3.54.0",
     )  # fmt: skip
-    store.add([store.fit(decode(encode(first)))], "default")
+    store.add([read(encode(first))], "default")
     step = DAYS * 86400 / (rows + 1)
     changed = {
         "request_id": "'gen-' || n",

@@ -22,8 +22,9 @@ FAILURES = (("provider_unavailable", 502), ("timeout", 504), ("rate_limit_exceed
 def write(requests_per_hour: float = 4, seed: int = 7) -> int:
     """Add the traffic; returns how many requests it was. Busier by day than by night, and growing."""
     from accounting import keys, store
-    from accounting.lines import decode, encode
+    from accounting.lines import encode
     from accounting.models import ApiKey
+    from accounting.rows import read
     from catalog import environment, loader
     from completions import underway
     from routingapp import loader as routing_loader
@@ -49,7 +50,7 @@ def write(requests_per_hour: float = 4, seed: int = 7) -> int:
             at = now - hours_ago * 3600 - dice.random() * 3000
             adapter = dice.choices(adapters, weights)[0]
             record = _record(underway.generation_id(at), at, adapter, dice.choice(callers), dice)
-            lines.append(store.fit(decode(encode(record))))
+            lines.append(read(encode(record)))
     for start in range(0, len(lines), 500):
         store.add(lines[start : start + 500], "default")
     return len(lines)

@@ -14,8 +14,9 @@ from django.db import connection
 from django.utils import timezone
 
 from accounting import store
-from accounting.lines import decode, encode
+from accounting.lines import encode
 from accounting.record import Attempt, Record
+from accounting.rows import read
 from completions import snapshot
 from tests import factories
 
@@ -47,7 +48,7 @@ def attempt(adapter: Any, **fields: Any) -> Attempt:
 def answered(adapter: Any, *failed: tuple[Any, str], at: datetime | None = None) -> None:
     """A request that `adapter` answered after others failed, in the logs and in the hourly sums."""
     record = a_record(adapter, *failed, at=at or timezone.now())
-    store.add([store.fit(decode(encode(record)))], connection.alias)
+    store.add([read(encode(record))], connection.alias)
 
 
 def a_record(adapter: Any, *failed: tuple[Any, str], at: datetime) -> Record:
@@ -149,7 +150,7 @@ def test_attempts_of_the_whole_window_count_and_of_no_other_hour(adapters):
     now = timezone.now()
     for hours_ago, times in ((0, 1500), (1, 1500), (2, 7)):
         records = [a_record(bolt, (acme, "timeout"), at=now - timedelta(hours=hours_ago)) for _ in range(times)]
-        store.add([store.fit(decode(encode(record))) for record in records], connection.alias)
+        store.add([read(encode(record)) for record in records], connection.alias)
     report = json.loads(run("routingstats", "--json", "--hours", "2"))
     of = {row["provider"]: row["attempts"] for row in report["adapters"]}
     assert of["acme"] == made(3000, failed={"timeout": 3000}, success_rate=0.0)

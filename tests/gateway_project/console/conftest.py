@@ -14,7 +14,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounting import rollups, slots
+from accounting.lines import write
 from accounting.models import ApiKey
+from accounting.rows import read
 from catalog.models import Adapter
 from tests import factories
 
@@ -44,6 +46,7 @@ def staff(db) -> Callable[..., Client]:
 def used(adapter: Adapter, key: ApiKey | None = None, *, hours_ago: float = 0, times: int = 1, **fields: Any) -> None:
     """Sums of successful requests: 100 tokens in, 50 out, 200 ms to the first token, 0.01 USD each."""
     line = {
+        "request_id": "gen-1-used",
         "timestamp": (timezone.now() - timedelta(hours=hours_ago)).timestamp(),
         "model_id": adapter.model.public_id,
         "provider": adapter.provider.slug,
@@ -54,5 +57,5 @@ def used(adapter: Adapter, key: ApiKey | None = None, *, hours_ago: float = 0, t
         "reasoning_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0, "image_tokens": 0,
         "cost_usd": "0.01", "attempts": [{}],
     }  # fmt: skip
-    lines = [line | fields for _ in range(times)]
-    slots.add(lines, *rollups.add(lines, connection), connection)
+    rows = [read(write(line | fields))] * times
+    slots.add(rows, *rollups.add(rows, connection), connection)
