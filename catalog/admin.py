@@ -37,9 +37,16 @@ def state_of(provider: Provider) -> SafeString:
     return format_html("<b>unconfigured:</b> {}", reason) if reason else format_html("{}", "configured")
 
 
+class ProviderForm(forms.ModelForm):
+    class Meta:
+        labels = {"base_url": "Base URL", "api_key": "API key", "api_keys": "More API keys", "api_version": "API version"}
+        widgets = {"base_url": forms.TextInput(attrs={"class": "vLargeTextField"})}
+
+
 @admin.register(Provider)
 class ProviderAdmin(Switching, JsonEditing, admin.ModelAdmin):
-    list_display = ["name", "slug", "dialect", "base_url", "is_local", "is_enabled", "state", "adapter_count"]
+    form = ProviderForm
+    list_display = ["name", "state", "slug", "dialect", "base_url", "is_local", "is_enabled", "adapter_count"]
     list_filter = ["is_enabled", "is_local", "dialect"]
     search_fields = ["name", "slug", "base_url"]
     ordering = ["slug"]

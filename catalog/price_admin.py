@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -49,14 +50,48 @@ def present_price(adapter: Any) -> SafeString:
     return format_html("<b>{}</b>" if text == "unknown" else "{}", text)
 
 
+class Told(forms.Widget):
+    """What a disabled field holds, as text."""
+
+    def __init__(self, text: SafeString) -> None:
+        super().__init__()
+        self._text = text
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        return self._text
+
+
 class LockedHistory(BaseInlineFormSet):
-    """Rows of prices in which those that have been in force cannot be typed into, nor ticked for deletion."""
+    """Rows of prices in which those that have been in force can be read, but neither typed into nor ticked for deletion."""
 
     def add_fields(self, form: forms.ModelForm, index: int | None) -> None:
         super().add_fields(form, index)
-        if form.instance.is_in_force:
-            for name in {"effective_from", "pricing", "DELETE"} & form.fields.keys():
-                form.fields[name].disabled = True
+        price = form.instance
+        if not price.is_in_force:
+            return
+        if "DELETE" in form.fields:
+            form.fields["DELETE"].disabled = True
+        # The latest come first, so that the first of these is the one that holds.
+        holds = not any(row.is_in_force for row in self.get_queryset()[: index or 0])
+        # Fields of one widget each: admin's pair of date and time would give the moment back without its microseconds, and
+        # a moment in force cannot be changed, not even by that.
+        form.fields["effective_from"] = forms.DateTimeField(disabled=True, widget=Told(_moment(price, holds=holds)))
+        form.fields["pricing"].disabled = True
+        form.fields["pricing"].widget = Told(_amounts(price))
+
+
+def _moment(price: AdapterPrice, *, holds: bool) -> SafeString:
+    return format_html(
+        "{} UTC{}", f"{price.effective_from:%Y-%m-%d %H:%M}", format_html("<br><b>{}</b>", "in force") if holds else ""
+    )
+
+
+def _amounts(price: AdapterPrice) -> SafeString:
+    if price.pricing is None:
+        return format_html("{}", "the model's published price")
+    return format_html(
+        "{} USD per million tokens, in / out<br><code>{}</code>", per_million(price.pricing), json.dumps(price.pricing)
+    )
 
 
 class PriceInline(JsonEditing, admin.TabularInline):
@@ -92,7 +127,7 @@ def sign(price: AdapterPrice, request: HttpRequest) -> None:
 
 @admin.register(AdapterPrice)
 class AdapterPriceAdmin(JsonEditing, admin.ModelAdmin):
-    list_display = ["adapter", "effective_from", "price", "note", "created_by"]
+    list_display = ["adapter", "effective_from", "standing", "price", "note", "created_by"]
     list_filter = [("adapter__provider", admin.RelatedOnlyFieldListFilter), "effective_from"]
     list_select_related = ["adapter__model", "adapter__provider", "created_by"]
     search_fields = ["adapter__model__public_id", "adapter__provider__slug", "note"]
@@ -101,6 +136,19 @@ class AdapterPriceAdmin(JsonEditing, admin.ModelAdmin):
     fields = ["adapter", *PRICE_FIELDS]
     readonly_fields = ["created_by"]
     autocomplete_fields = ["adapter"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AdapterPrice]:
+        later = AdapterPrice.objects.in_force().filter(
+            adapter=OuterRef("adapter"), effective_from__gt=OuterRef("effective_from")
+        )
+        rows: QuerySet[AdapterPrice] = super().get_queryset(request).annotate(_is_followed=Exists(later))
+        return rows
+
+    @admin.display(description="holds")
+    def standing(self, price: Any) -> str:
+        if not price.is_in_force:
+            return "later"
+        return "no more" if price._is_followed else "now"
 
     @admin.display(description="USD per million tokens, in / out")
     def price(self, price: AdapterPrice) -> str:

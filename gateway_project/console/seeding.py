@@ -148,7 +148,7 @@ def _page(request: HttpRequest, options: Options, *, problems: tuple[Problem, ..
             **admin.site.each_context(request),
             "title": "Load models.yaml",
             "options": [(name, words, options[name]) for name, words in OPTIONS.items()],
-            "problems": problems,
+            "problems": sorted(problems, key=lambda problem: (problem.file, problem.line)),
             **context,
         },
     )
@@ -165,7 +165,9 @@ def _options(request: HttpRequest) -> Options:
 
 
 def _uploaded(request: HttpRequest) -> Files:
-    """Raises `SeedRefused` where there is no file, or where it is too large or no text."""
+    """The files, or what the page held of them. Raises `SeedRefused` where there is none, or where it is too large or no text."""
+    if "models" in request.POST:
+        return _kept(request)
     documents: dict[str, Document] = {}
     for field in FIELDS:
         file = request.FILES.get(field)

@@ -76,6 +76,42 @@ def test_history_cannot_be_typed_into_nor_deleted(browser):
     assert AdapterPrice.objects.get().pricing == {"prompt": "0.000001"}
 
 
+def test_the_note_of_a_price_in_force_can_be_written_later(browser):
+    # What a load writes has microseconds, which must survive.
+    price = factories.adapter_price(effective_from=timezone.now().replace(microsecond=123456) - timedelta(seconds=5))
+    form = filled_in(browser, page_of(price.adapter)) | {"prices-0-note": "as announced"}
+
+    assert browser.post(page_of(price.adapter), form).status_code == 302
+
+    assert AdapterPrice.objects.get().note == "as announced"
+    assert AdapterPrice.objects.get().effective_from == price.effective_from
+
+
+def test_the_history_of_an_adapter_reads_as_text_and_says_which_price_holds(browser):
+    old = factories.adapter_price(pricing={"prompt": "0.000007"})
+    factories.adapter_price(old.adapter, pricing=None, effective_from=timezone.now() - timedelta(seconds=5))
+    factories.adapter_price(old.adapter, pricing={"prompt": "0.000009"}, effective_from=TOMORROW)
+
+    text = browser.get(page_of(old.adapter)).text
+
+    assert text.count("<b>in force</b>") == 1
+    assert "the model&#x27;s published price" in text
+    assert text.index("<b>in force</b>") < text.index("7 / 0 USD per million tokens, in / out")
+    assert "9 / 0 USD" not in text
+
+
+def test_the_list_of_prices_says_which_holds(browser):
+    old = factories.adapter_price(pricing={"prompt": "0.000007"})
+    factories.adapter_price(old.adapter, effective_from=timezone.now() - timedelta(seconds=5))
+    factories.adapter_price(old.adapter, effective_from=TOMORROW)
+
+    page = browser.get(reverse("admin:catalog_adapterprice_changelist")).text
+
+    cells = [f'<td class="field-standing">{word}</td>' for word in ("later", "now", "no more")]
+    assert [page.count(cell) for cell in cells] == [1, 1, 1]
+    assert sorted(cells, key=page.index) == cells
+
+
 def test_a_price_to_come_can_be_changed(browser):
     price = factories.adapter_price(effective_from=TOMORROW)
     form = filled_in(browser, page_of(price.adapter))

@@ -153,12 +153,21 @@ def test_options_hold_for_an_upload(browser, models_file):
     assert not LanguageModel.objects.get().is_enabled
 
 
+def test_options_can_be_chosen_after_the_diff_was_seen(browser, models_file):
+    browser.post(APPLY, fields_of(upload(browser, FALCON)))
+    page = upload(browser, "models: []")
+    assert "? model acme/falcon" in page.text
+    again = browser.post(UPLOAD, dict(page.context["kept"]) | {"prune": "on"})
+    assert "- model acme/falcon" in again.text
+    assert "by loading mine.yaml" in again.text
+
+
 def test_every_problem_of_an_upload_has_its_line_field_and_cure(browser, models_file):
     page = upload(browser, FALCON.replace("weight: 2", "wieght: 2") + "    api_key: sk-live-0123456789abcdefghij\n")
     assert "2 problems; nothing has been changed" in page.text
     first, second = page.context["problems"]
-    assert (first.file, first.line, first.field) == ("mine.yaml", 7, "models[0].api_key")
-    assert (second.line, second.field) == (6, "models[0].route[0].wieght")
+    assert (first.file, first.line, first.field) == ("mine.yaml", 6, "models[0].route[0].wieght")
+    assert (second.line, second.field) == (7, "models[0].api_key")
     assert "Did you mean &#x27;weight&#x27;?" in page.text
     assert "sk-live" not in page.text
 
