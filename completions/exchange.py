@@ -134,7 +134,8 @@ class Exchange:
     def answered_by(self, candidate: Candidate, attempt: Attempt) -> None:
         """From now on the caller gets this attempt's answer."""
         self.answering = attempt
-        self._speak_of(candidate)
+        if self.record.adapter_id != attempt.adapter_id:
+            self._speak_of(candidate)
 
     def _speak_of(self, candidate: Candidate) -> None:
         adapter, record = candidate.adapter, self.record

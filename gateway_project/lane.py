@@ -44,11 +44,12 @@ class ApiLane:
     def __init__(self) -> None:
         self._max_body_bytes = int(settings.MAX_BODY_MB * 1024 * 1024)
         self._body_timeout_s = settings.BODY_TIMEOUT_S
+        self._is_below_root = bool(settings.FORCE_SCRIPT_NAME)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         with observed.Counted(scope) as counted:
-            if prefix := get_script_prefix(scope):
-                set_script_prefix(prefix)
+            if self._is_below_root or scope.get("root_path"):
+                set_script_prefix(get_script_prefix(scope))
             request = ASGIRequest(scope, io.BytesIO())
             request.is_lean = True  # type: ignore[attr-defined]
             conversation = Conversation(request, receive, send, counted)

@@ -2,7 +2,7 @@
 
 Pure. A rule first looks at the request and the adapters still there, and says None where it has nothing to object: most
 rules cost most requests nothing. Else it gives a check, which says for one adapter why it may not serve, or None.
-To add a rule write one such function and add one line to `FILTERS`.
+To add a rule write one such function and add one line to its group below.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ _NEEDS = (
     Filter("context_length", Cause.REQUEST, needs.context_length, "context_length", "messages"),
     Filter("max_output", Cause.REQUEST, needs.max_output, "context_length", "max_tokens"),
     Filter("modalities", Cause.REQUEST, needs.modalities, "modalities", "messages"),
-    *(
-        Filter(f"prefers_{parameter}", Cause.REQUEST, needs.prefer_supporting(parameter), "require_parameters", parameter)
-        for parameter in ("tools", "response_format", "structured_outputs", "verbosity")
-    ),
+)
+_PREFERRED = ("tools", "response_format", "structured_outputs", "verbosity")
+_PREFERENCES = tuple(
+    Filter(f"prefers_{parameter}", Cause.REQUEST, needs.prefer_supporting(parameter), "require_parameters", parameter)
+    for parameter in _PREFERRED
 )
 _STATE = (
     Filter("limit_size", Cause.REQUEST, state.larger_than_limit, "context_length", "max_tokens"),
@@ -50,8 +51,19 @@ _STATE = (
     Filter("keys_exhausted", Cause.STATE, state.keys_exhausted, "health"),
     Filter("limit", Cause.STATE, state.over_limit, "rate_limit"),
 )
-FILTERS: tuple[Filter, ...] = (*_SETUP, *_WISHES, *_NEEDS, *_STATE)
-_FILTERS_WITHOUT_WISHES = (*_SETUP, *_NEEDS, *_STATE)
+FILTERS: tuple[Filter, ...] = (*_SETUP, *_WISHES, *_NEEDS, *_PREFERENCES, *_STATE)
+_IN_QUESTION = {
+    (has_wishes, has_preferred): (
+        *_SETUP,
+        *(_WISHES if has_wishes else ()),
+        *_NEEDS,
+        *(_PREFERENCES if has_preferred else ()),
+        *_STATE,
+    )
+    for has_wishes in (False, True)
+    for has_preferred in (False, True)
+}
+"""The filters that can object to a request, by whether it says `provider` and whether it uses a preferred parameter."""
 BY_CODE = {rule.code: rule for rule in FILTERS}
 
 
@@ -59,7 +71,8 @@ def sift(model: ModelEntry, situation: Situation) -> tuple[Sequence[AdapterEntry
     """The adapters of `model` that pass every filter, and each other one with the first reason against it."""
     left: Sequence[AdapterEntry] = model.adapters
     exclusions: list[Exclusion] = []
-    for rule in _FILTERS_WITHOUT_WISHES if situation.ask.preferences is NO_PREFERENCES else FILTERS:
+    ask = situation.ask
+    for rule in _IN_QUESTION[ask.preferences is not NO_PREFERENCES, not ask.parameters.isdisjoint(_PREFERRED)]:
         check = rule.prepare(situation, model, left)
         if check is None:
             continue
