@@ -15,6 +15,9 @@ from routingapp.health import Answering, Paused
 from routingapp.keypool import Fault, KeyOut
 from routingapp.stickiness import Pinned
 
+MAX_ERROR = 300
+"""Characters of an adapter's last error that are worth sending."""
+
 Hint = KeyOut | Paused | Answering | Pinned
 
 
@@ -52,7 +55,7 @@ def _parts(told: Told) -> list[Any]:
         case KeyOut(provider_id, reference, fault, rest_s, revision):
             return ["key", *common, provider_id, reference, fault.value, rest_s, revision]
         case Paused(adapter_id, pause_s, is_asked, error):
-            return ["paused", *common, adapter_id, pause_s, is_asked, error]
+            return ["paused", *common, adapter_id, pause_s, is_asked, error[:MAX_ERROR]]
         case Answering(adapter_id):
             return ["answering", *common, adapter_id]
 

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from completions import hint_lines, redis_connection
@@ -31,12 +32,18 @@ from routingapp.stickiness import Pinned
 
 log = logging.getLogger("gateway.hints")
 
+HINTS = Counter(
+    "gateway_hints_total",
+    "Hints between processes: told, heard, dropped (too many waited for Redis), unreadable (of another version).",
+    ["way"],
+)
+
 FAULTS, PINS = "faults", "pins"
 KEPT = {FAULTS: 10_000, PINS: 5_000}
 """Lines that a stream keeps, approximately."""
 MAX_HINTS = 200
 """In one line."""
-PAUSE_S = 0.02
+PAUSE_S = 0.1
 """Between two sendings: what is learned meanwhile goes out together."""
 MAX_WAITING = 10_000
 """Hints kept while Redis is away; the oldest go first."""
@@ -80,6 +87,8 @@ class SharedHints:
 
     def tell(self, hint: Hint) -> None:
         """Send `hint` to the other processes, in the background."""
+        if len(self._waiting) == MAX_WAITING:
+            HINTS.labels("dropped").inc()
         self._waiting.append((hint, time.monotonic()))
         self._wake.set()
 
@@ -94,12 +103,17 @@ class SharedHints:
                 try:
                     await self._send(batch)
                 except (RedisError, OSError, TimeoutError) as error:
-                    self._waiting.extendleft(reversed(batch[: MAX_WAITING - len(self._waiting)]))
+                    self._put_back(batch)
                     self._lost(error)
                     await asyncio.sleep(RETRY_EVERY_S)
                 except Exception:  # A bug of ours must not end the telling of all that follows.
                     log.exception("%d hints could not be told", len(batch))
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(PAUSE_S if len(self._waiting) < MAX_HINTS else 0)
+
+    def _put_back(self, batch: list[tuple[Hint, float]]) -> None:
+        kept = batch[max(0, len(batch) + len(self._waiting) - MAX_WAITING) :]
+        HINTS.labels("dropped").inc(len(batch) - len(kept))
+        self._waiting.extendleft(reversed(kept))
 
     async def _send(self, batch: Iterable[tuple[Hint, float]]) -> None:
         now = time.monotonic()
@@ -114,6 +128,7 @@ class SharedHints:
                 pipe.xadd(self._streams[kind], fields, maxlen=KEPT[kind], approximate=True)
                 pipe.expire(self._streams[kind], FORGOTTEN_AFTER_S)
         await pipe.execute()
+        HINTS.labels("told").inc(sum(map(len, lines.values())))
         self._found()
 
     # --- Listening ----------------------------------------------------------------------------------------------------
@@ -159,6 +174,8 @@ class SharedHints:
         if unreadable and not self.unreadable:
             log.warning("hints of another version of this gateway cannot be read, and are left out")
         self.unreadable += unreadable
+        HINTS.labels("unreadable").inc(unreadable)
+        HINTS.labels("heard").inc(len(hints))
         under_way_s = max(0.0, now + self._ahead_s - sent_at)
         for told in hints:
             self._hearsay.hear(told, told.age_s + under_way_s, now)

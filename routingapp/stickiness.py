@@ -28,6 +28,9 @@ MAX_CONVERSATIONS = 50_000
 TELL_EVERY_S = 120.0
 """A conversation that goes on is told of this often: well within the idle time after which others forget it."""
 
+MAX_NAME = 256
+"""Characters of a name that are kept as they are: callers may name a conversation at any length."""
+
 Conversation = tuple[int | None, str, str]
 """Whatever tells conversations apart: the caller's key, the model as it was asked for, and `key_of`."""
 
@@ -53,14 +56,11 @@ def key_of(
     """
     for kind, name in (("session", body_session), ("session", header_session), ("cache", prompt_cache_key)):
         if name:
-            return f"{kind}:{name}"
+            return f"{kind}:{name if len(name) <= MAX_NAME else _digest(name)}"
     opening = [*_first(messages, is_system=True), *_first(messages, is_system=False)]
     if not opening:
         return ""
-    digest = hashlib.blake2b(digest_size=16)
-    for message in opening:
-        digest.update(f"\0{message.get('role')}\0{_text(message.get('content'))}".encode("utf-8", "surrogatepass"))
-    return f"{OPENING}{digest.hexdigest()}"
+    return OPENING + _digest(*(f"\0{message.get('role')}\0{_text(message.get('content'))}" for message in opening))
 
 
 def is_worthwhile(adapter: AdapterEntry) -> bool:
@@ -122,6 +122,13 @@ class Stickiness:
 def _is_due(used_at: float, now: float) -> bool:
     """Whether a new stretch of `TELL_EVERY_S` has begun since a pin was last used."""
     return now // TELL_EVERY_S != used_at // TELL_EVERY_S
+
+
+def _digest(*texts: str) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _first(messages: Sequence[Mapping[str, Any]], *, is_system: bool) -> list[Mapping[str, Any]]:

@@ -52,3 +52,9 @@ def test_what_cannot_be_read_is_counted_and_the_rest_is_read(part):
 @pytest.mark.parametrize("line", [b"", b"{", b"17", b'"paused"', b"{}"])
 def test_a_line_that_is_none_has_no_hints(line):
     assert decode(line) == ([], 1)
+
+
+def test_a_long_error_is_cut():
+    (told,), _ = decode(encode([Told(Paused(7, 10.0, False, "x" * 5000))]))
+
+    assert told.hint == Paused(7, 10.0, False, "x" * 300)

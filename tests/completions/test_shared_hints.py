@@ -14,7 +14,7 @@ import redis
 
 from catalog.entries import Prices
 from completions.hearsay import Hearsay
-from completions.shared_hints import SharedHints
+from completions.shared_hints import HINTS, SharedHints
 from completions.upstream import prepare
 from gateway_project.errors import ProviderUnavailable
 from routingapp.capacity import Capacity
@@ -55,6 +55,11 @@ class Process:
 
 
 Join = Callable[[], Process]
+
+
+def counted(way: str) -> float:
+    """What the metric says of all processes here together."""
+    return HINTS.labels(way)._value.get()
 
 
 async def until(probe: Callable[[], object], what: str, within_s: float = 5) -> None:
@@ -137,6 +142,7 @@ async def test_who_starts_later_knows_what_was_told_before(join):
 
 
 async def test_many_pins_at_once_all_arrive(join):
+    told, heard = counted("told"), counted("heard")
     one, other = join(), join()
     talks: list[Conversation] = [(number, "acme/falcon", "session:a") for number in range(3000)]
     for talk in talks:
@@ -144,6 +150,7 @@ async def test_many_pins_at_once_all_arrive(join):
 
     await until(lambda: all(other.pinned_to(talk) for talk in talks[::100]) and other.pinned_to(talks[-1]), "all pins")
     assert len(other.state.stickiness) == 3000
+    await until(lambda: counted("told") - told == counted("heard") - heard == 3000, "all are counted")
 
 
 async def test_while_redis_is_away_each_decides_alone_and_afterwards_hears_what_it_missed(tmp_path, joined_to, caplog):
@@ -186,6 +193,7 @@ async def test_what_was_learned_while_redis_was_silent_is_heard_afterwards(tmp_p
 
 
 async def test_hints_that_wait_are_bounded(tmp_path, joined_to):
+    dropped = counted("dropped")
     one = joined_to(f"unix://{tmp_path}/nobody.sock")
     for number in range(12_000):
         one.pin((number, "acme/falcon", "session:a"))
@@ -194,10 +202,12 @@ async def test_hints_that_wait_are_bounded(tmp_path, joined_to):
 
     await until(lambda: one.hints.is_away, "nobody is there")
     assert len(one.hints._waiting) <= 10_000
+    assert counted("dropped") - dropped >= 1_000
     assert one.pinned_to((11_999, "acme/falcon", "session:a")) == 1
 
 
 async def test_lines_of_another_version_are_counted_and_the_next_is_heard(server, join, caplog):
+    unreadable = counted("unreadable")
     one, other = join(), join()
     with redis.Redis.from_url(server.url) as stranger:
         for line in (b"{", b'[["of-a-later-version", "", 0]]'):
@@ -206,6 +216,7 @@ async def test_lines_of_another_version_are_counted_and_the_next_is_heard(server
 
     await until(lambda: other.is_paused, "the next line is heard")
     await until(lambda: one.hints.unreadable == other.hints.unreadable == 2, "both have counted them")
+    assert counted("unreadable") - unreadable == 4
     assert caplog.text.count("cannot be read") == 2, "once for each process"
 
 

@@ -41,6 +41,14 @@ def test_another_beginning_is_another_conversation(other: list[dict[str, Any]]):
     assert key_of(None, None, None, [SYSTEM, HELLO]) != key_of(None, None, None, other)
 
 
+def test_a_name_of_any_length_takes_little_room():
+    long = key_of(None, None, "x" * 1_000_000, [])
+
+    assert len(long) < 300
+    assert long != key_of(None, None, "x" * 999_999, [])
+    assert key_of("x" * 256, None, None, []) == f"session:{'x' * 256}"
+
+
 def test_nothing_to_go_by_is_no_key():
     assert key_of(None, None, None, []) == ""
 
