@@ -1,10 +1,9 @@
-"""The proxies' example files, in front of a real gateway: nginx streams event by event, and tells who the client is."""
+"""The proxies' example files, in front of a real gateway: events pass one by one, and the gateway learns who the client is."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,9 +11,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.caddy import BINARY, FILE, Caddy, needs_caddy
 from tests.deploy.supervision import Served
 from tests.fakes.catalogue import seed
-from tests.live import ROOT, Gateway, until
+from tests.live import Gateway, until
 from tests.nginx import Nginx, needs_nginx
 
 CHAT = "/v1/chat/completions"
@@ -46,11 +46,24 @@ def nginx(tmp_path_factory, behind) -> Iterator[httpx.Client]:
         yield running.client
 
 
-@needs_nginx
-def test_events_pass_one_by_one(nginx):
+@pytest.fixture(scope="module")
+def caddy(tmp_path_factory, behind) -> Iterator[httpx.Client]:
+    """A client of Caddy with our file."""
+    with Caddy(tmp_path_factory.mktemp("caddy"), behind.port) as running:
+        yield running.client
+
+
+@pytest.fixture(params=[pytest.param("nginx", marks=needs_nginx), pytest.param("caddy", marks=needs_caddy)])
+def proxy(request: pytest.FixtureRequest) -> httpx.Client:
+    """A client of each of them in turn."""
+    client: httpx.Client = request.getfixturevalue(request.param)
+    return client
+
+
+def test_events_pass_one_by_one(proxy):
     arrived: list[float] = []
     body = {"model": "fake/steady", "stream": True, "messages": MESSAGES}
-    with nginx.stream("POST", CHAT, json=body) as response:
+    with proxy.stream("POST", CHAT, json=body) as response:
         assert response.status_code == 200
         for line in response.iter_lines():
             if line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
@@ -60,9 +73,8 @@ def test_events_pass_one_by_one(nginx):
     assert sorted(gaps)[len(gaps) // 2] > 0.05, f"events came in heaps: {gaps}"
 
 
-@needs_nginx
-def test_a_body_that_is_too_large_gets_the_gateways_own_refusal(nginx):
-    response = nginx.post(CHAT, content=b" " * 1_500_000, headers={"Content-Type": "application/json"})
+def test_a_body_that_is_too_large_gets_the_gateways_own_refusal(proxy):
+    response = proxy.post(CHAT, content=b" " * 1_500_000, headers={"Content-Type": "application/json"})
     assert response.status_code == 413
     assert response.json()["error"]["metadata"]["error_type"] == "payload_too_large"
 
@@ -106,13 +118,12 @@ def ask(client: httpx.Client, **headers: str) -> httpx.Response:
     return client.post(CHAT, json={"model": "fake/ok", "messages": MESSAGES}, headers=named)
 
 
-@needs_nginx
-def test_behind_nginx_the_address_is_that_of_its_client(nginx, behind):
+def test_behind_a_proxy_the_address_is_that_of_its_client(proxy, behind):
     transport = httpx.HTTPTransport(verify=False, local_address="127.0.0.2")
-    with httpx.Client(base_url=nginx.base_url, headers=nginx.headers, transport=transport) as other:
+    with httpx.Client(base_url=proxy.base_url, headers=proxy.headers, transport=transport) as other:
         assert logged_address(behind, ask(other)) == "127.0.0.2"
         assert logged_address(behind, ask(other, X_Forwarded_For="203.0.113.9")) == "127.0.0.2", "a claim is replaced"
-    assert logged_address(behind, ask(nginx)) == "127.0.0.1"
+    assert logged_address(behind, ask(proxy)) == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -148,14 +159,9 @@ def test_a_stranger_is_believed_nothing(tmp_path_factory, fake, migrated_databas
         assert logged_address(gateway, ask(gateway.client, **claims)) == "127.0.0.1"
 
 
-@pytest.mark.skipif(not shutil.which("caddy"), reason="no caddy")
+@needs_caddy
 def test_caddy_accepts_its_file():
-    file = ROOT / "deploy" / "caddy" / "Caddyfile"
-    found = subprocess.run(
-        ["caddy", "validate", "--adapter", "caddyfile", "--config", file],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    assert BINARY is not None
+    command = [BINARY, "validate", "--adapter", "caddyfile", "--config", str(FILE)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert found.returncode == 0, found.stderr
