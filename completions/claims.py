@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -57,16 +58,31 @@ class State(enum.Enum):
 
 
 class Claim:
-    """Several claims under way, of which Redis takes all or none."""
+    """Several claims under way, of which Redis takes all or none.
 
-    __slots__ = ("answer", "arguments", "denied", "keys", "state")
+    `denied`: which of them does not fit, as Redis says or, where it was not waited for any longer (`is_left`), as was known
+    here. `is_wanted`: whether the request goes on with it. `marks` is what `completions.heard` gave for the claims.
+    """
 
-    def __init__(self, keys: list[str], arguments: list[str | int | float], answer: asyncio.Future[None]) -> None:
-        self.keys, self.arguments, self.answer = keys, arguments, answer
+    __slots__ = ("answer", "claims", "denied", "is_left", "is_wanted", "marks", "state")
+
+    def __init__(self, claims: Sequence[Rate | Held], marks: Sequence[int], answer: asyncio.Future[None]) -> None:
+        self.claims, self.marks, self.answer = claims, marks, answer
         self.state = State.PENDING
         self.denied: Denied | None = None
+        self.is_left, self.is_wanted = False, True
+
+    def leave(self, denied: Denied | None) -> None:
+        """The answer is not waited for any longer: this is what is known here."""
+        self.is_left, self.is_wanted, self.denied = True, denied is None, denied
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer, nor goes on without it."""
+        self.is_left, self.is_wanted = True, False
 
     def end(self, state: State, denied: Denied | None = None) -> None:
-        self.state, self.denied = state, denied
+        self.state = state
+        if not self.is_left:
+            self.denied = denied
         if not self.answer.done():
             self.answer.set_result(None)

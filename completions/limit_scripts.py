@@ -35,42 +35,55 @@ local function count(key, amount, lasts)
   local value = redis.call('INCRBY', key, amount)
   if value < 0 then redis.call('SET', key, 0) end
   redis.call('EXPIRE', key, lasts)
+  return math.max(value, 0)
 end
 """
 CLAIM = (
     _COMMON
     + """
-local k, a, position = 1, 4, 1
+local k, a, position, answer = 1, 4, 1, {1, 0, 0, 0}
+local function tell(first, second)
+  answer[#answer + 1], answer[#answer + 2] = first, second
+end
+local function deny(used, spent)
+  answer[1], answer[2], answer[3], answer[4] = 0, position, used, spent
+  return answer
+end
 while a <= #ARGV do
   if ARGV[a] == 'rate' then
-    local used = tonumber(redis.call('GET', KEYS[k]) or '0') + tonumber(redis.call('GET', KEYS[k + 1]) or '0') * ARGV[a + 3]
-    if used + tonumber(ARGV[a + 1]) > tonumber(ARGV[a + 2]) then return {0, position, math.ceil(used), 0} end
+    local present = tonumber(redis.call('GET', KEYS[k]) or '0')
+    local last = tonumber(redis.call('GET', KEYS[k + 1]) or '0')
+    local used = present + last * ARGV[a + 3]
+    tell(present, last)
+    if used + tonumber(ARGV[a + 1]) > tonumber(ARGV[a + 2]) then return deny(math.ceil(used), 0) end
     k, a = k + 2, a + 5
   else
     local spent = math.max(tonumber(redis.call('HGET', KEYS[k], 'spent') or '0'), tonumber(ARGV[a + 4]))
-    local used = spent + held_by_others(KEYS[k]) + tonumber(ARGV[a + 1])
-    if tonumber(ARGV[a + 3]) > 0 and used > tonumber(ARGV[a + 2]) then
-      return {0, position, used - tonumber(ARGV[a + 3]), spent}
-    end
+    local others = held_by_others(KEYS[k])
+    local used = spent + others + tonumber(ARGV[a + 1])
+    tell(others, spent)
+    if tonumber(ARGV[a + 3]) > 0 and used > tonumber(ARGV[a + 2]) then return deny(used - tonumber(ARGV[a + 3]), spent) end
     k, a = k + 1, a + 7
   end
   position = position + 1
 end
-k, a = 1, 4
+k, a, position = 1, 4, 1
 while a <= #ARGV do
   if ARGV[a] == 'rate' then
-    count(KEYS[k], ARGV[a + 1], ARGV[a + 4])
+    answer[3 + 2 * position] = count(KEYS[k], ARGV[a + 1], ARGV[a + 4])
     k, a = k + 2, a + 5
   else
     spend(KEYS[k], tonumber(ARGV[a + 4]), 0)
     hold(KEYS[k], ARGV[a + 1], ARGV[a + 6])
     k, a = k + 1, a + 7
   end
+  position = position + 1
 end
-return {1, 0, 0, 0}
+return answer
 """
 )
-"""All claims or none. Answers {fits, position of the first that does not, what is used there, what is spent there}."""
+"""All claims or none. Answers {fits, position of the first that does not, what is used there, what is spent there}, and then two
+counters for each claim that was looked at: `completions.heard.Counters`."""
 NOTE = (
     _COMMON
     + """

@@ -20,7 +20,7 @@ def connect(url: str, *, answer_within_s: float = ANSWER_WITHIN_S, decode_respon
     return Redis.from_url(
         url,
         socket_timeout=answer_within_s,
-        socket_connect_timeout=ANSWER_WITHIN_S,
+        socket_connect_timeout=max(ANSWER_WITHIN_S, answer_within_s),
         retry=Retry(NoBackoff(), 0),
         decode_responses=decode_responses,
     )

@@ -46,7 +46,12 @@ class Room:
         ]
 
     def corrections(self, used_tokens: int, *, was_sent: bool) -> list[Rate]:
-        """What shared windows lack, or have too much of, now that the request is over."""
+        """What shared windows lack, or have too much of, now that the request is over.
+
+        Nothing where it was turned away before Redis had answered: `SharedLimits` then gives back what is taken all the same.
+        """
+        if self.claim is not None and not self.claim.is_wanted:
+            return []
         counted = self.claim is not None and self.claim.state in (State.TAKEN, State.PENDING)
         changes = []
         for scope in self.hold.scopes:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
 from completions.claims import Claim, Denied, Held, Rate, State
-from completions.shared_limits import PATIENCE_S, SharedLimits
+from completions.shared_limits import PATIENCE_S, SLOW_IN_A_ROW, SharedLimits
+from tests.benchmarks import limits_exactness
 from tests.redis_server import RedisServer, needs_redis
 
 pytestmark = needs_redis
@@ -43,7 +45,6 @@ async def join(server: RedisServer) -> AsyncIterator[Join]:
 async def ask(shared: SharedLimits, *claims: Rate | Held, patience_s: float = 1.0) -> Claim:
     """The claim with its answer. Patient, so that a busy machine does not decide the test."""
     asked = shared.claim(claims)
-    assert asked is not None
     await shared.wait(asked, patience_s)
     return asked
 
@@ -199,17 +200,13 @@ async def test_redis_away_costs_no_time_and_is_said_once(tmp_path, caplog):
         took = []
         for _ in range(100):
             began = time.perf_counter()
-            asked = shared.claim([rate()])
-            if asked is not None:
-                await shared.wait(asked)
-                assert asked.state is State.UNKNOWN
+            asked = shared.claim([rate(limit=1000)])
+            await shared.wait(asked)
+            assert (asked.state, asked.denied) == (State.UNKNOWN, None)
             took.append(time.perf_counter() - began)
             await asyncio.sleep(0)
         server.start()
-        for _ in range(300):
-            if not shared.is_away:
-                break
-            await asyncio.sleep(0.01)
+        await becomes(shared, is_away=False)
         assert (await ask(shared, rate())).state is State.TAKEN
         await shared.stop()
 
@@ -220,40 +217,105 @@ async def test_redis_away_costs_no_time_and_is_said_once(tmp_path, caplog):
     assert "answers again" in messages[1]
 
 
-async def test_a_silent_redis_is_waited_for_five_milliseconds_and_then_not_at_all(tmp_path, caplog):
+async def test_a_silent_redis_is_waited_for_five_milliseconds_each_and_soon_not_at_all(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("completions.shared_limits.ANSWER_WITHIN_S", 0.5)
     with caplog.at_level(logging.WARNING, "gateway.limits"), RedisServer(tmp_path) as server:
         shared = SharedLimits(server.url)
         shared.start()
         assert (await ask(shared, rate())).state is State.TAKEN
         server.freeze()
         took = []
-        for _ in range(30):
+        for _ in range(200):
             began = time.perf_counter()
-            asked = shared.claim([rate()])
-            if asked is not None:
-                await shared.wait(asked)
-                assert asked.state is not State.TAKEN
+            asked = shared.claim([rate(limit=1000)])
+            await shared.wait(asked)
+            assert asked.state is not State.TAKEN
             took.append(time.perf_counter() - began)
-        assert shared.is_away
+        await becomes(shared, is_away=True)
         server.thaw()
-        for _ in range(300):
-            if not shared.is_away:
-                break
-            await asyncio.sleep(0.01)
-        assert (await ask(shared, rate())).state is State.TAKEN
+        await becomes(shared, is_away=False)
+        assert (await ask(shared, rate(limit=1000))).state is State.TAKEN
         await shared.stop()
 
-    assert max(took) < 4 * PATIENCE_S, "a busy machine may be late, but nobody waits for seconds"
-    assert sum(took) < 20 * PATIENCE_S
-    assert "3 times in a row" in caplog.records[0].message
+    assert statistics.median(took) < PATIENCE_S, "a busy machine may be late now and then, but nobody goes on waiting"
+    assert "Redis is away" in caplog.records[0].message
+
+
+async def becomes(shared: SharedLimits, *, is_away: bool) -> None:
+    async with asyncio.timeout(20):
+        while shared.is_away is not is_away:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_redis_that_was_never_there_does_not_stop_anything(tmp_path):
     shared = SharedLimits(f"unix://{tmp_path}/nobody.sock")
     shared.start()
-    asked = shared.claim([rate()])
-    if asked is not None:
-        await shared.wait(asked)
-        assert asked.state is State.UNKNOWN
-    assert shared.claim([rate()]) is None
+    for _ in range(20):
+        asked = await ask(shared, rate())
+        assert (asked.state, asked.denied) == (State.UNKNOWN, None)
+    assert shared.is_away
     await shared.stop()
+
+
+# --- What was heard last ----------------------------------------------------------------------------------------------
+
+
+async def test_a_redis_that_does_not_answer_is_believed_to_mean_what_it_said_last(join, server):
+    one, other = join(), join()
+    assert (await ask(other, rate(9))).state is State.TAKEN
+    assert (await ask(one, rate(1))).state is State.TAKEN
+    server.freeze()
+    try:
+        for _ in range(3):
+            asked = await ask(one, rate(1), patience_s=PATIENCE_S)
+            assert asked.denied is not None
+            assert asked.denied.used >= 10
+        assert (await ask(one, rate(1, name="another:rpm"), patience_s=PATIENCE_S)).denied is None
+    finally:
+        server.thaw()
+
+
+async def test_what_went_on_without_an_answer_counts_when_it_is_denied_later(join):
+    one, other = join(), join()
+    assert (await ask(other, rate(10))).state is State.TAKEN
+    asked = one.claim([rate(1)])
+    asked.leave(None)
+    await asked.answer
+
+    assert asked.state is State.TAKEN
+    await ask(one, rate(0, limit=1000))
+    assert (await denied_of(other, rate())).used == 11
+
+
+async def test_what_was_turned_away_without_an_answer_does_not_count(join):
+    one, other = join(), join()
+    for limit in (5, 6):
+        assert (await ask(other, rate(5, limit=limit, name=f"acme:{limit}"))).state is State.TAKEN
+        asked = one.claim([rate(1, limit=limit, name=f"acme:{limit}")])
+        asked.leave(Denied(0, limit, 0))
+        await asked.answer
+        await ask(one, rate(0, name=f"acme:{limit}"))
+        assert (await denied_of(other, rate(limit=5, name=f"acme:{limit}"))).used == 5
+
+
+async def test_nobody_waits_for_a_redis_that_was_slow_three_times_in_a_row_until_it_is_quick_again(join):
+    one = join()
+    await ask(one, rate())
+    one.patience_s = 0.0  # So that every answer is too slow.
+    for _ in range(SLOW_IN_A_ROW):
+        await ask(one, rate(limit=1000))
+
+    began = time.perf_counter()
+    asked = one.claim([rate(limit=1000)])
+    await one.wait(asked, 60)
+    assert time.perf_counter() - began < 30
+    one.patience_s = 60.0
+    await asked.answer
+    assert (await ask(one, rate(limit=1000))).state is State.TAKEN
+
+
+def test_processes_that_share_a_redis_keep_to_a_limit_at_the_patience_of_production(tmp_path):
+    """Only requests that went on without its word exceed it; on a quiet machine there are none."""
+    counted = limits_exactness.run(tmp_path, processes=3, limit=300, rate=120, seconds=4)
+    assert counted["admitted"] - 300 <= counted["without an answer"]
+    assert 0.98 * 300 <= counted["admitted"] <= 1.1 * 300
