@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -21,6 +22,13 @@ DESK = {"width": 1280, "height": 900}
 def executable() -> str | None:
     """The path of a Chromium, None where none is installed. Playwright's own would have to be downloaded."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(executable() is None, reason="no Chromium is installed: apt-get install chromium"),
+]
+"""For the `pytestmark` of tests that need one."""
 
 
 @contextmanager

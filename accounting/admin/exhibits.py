@@ -74,7 +74,7 @@ def amount(value: Decimal) -> str:
 
 def usd(value: Decimal) -> str:
     """An amount of money as people read it: cents, and smaller amounts to two digits that count."""
-    if not value or abs(value) >= Decimal("0.1"):
+    if not value or abs(value) >= Decimal("0.095"):
         return f"${value:,.2f}" if value else "$0"
     return f"${amount(Decimal(f'{value:.2g}'))}"
 

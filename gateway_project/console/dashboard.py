@@ -148,7 +148,11 @@ def _of_process(here: ProcessView) -> list[Card]:
     ]  # fmt: skip
     if (journal := here.journal) is not None:
         is_late = journal.oldest_unwritten_age_s > 30 or journal.lost_total > 0
-        told = f"{journal.lost_total} lost" if journal.lost_total else f"{here.in_flight} requests under way"
+        told = (
+            f"{journal.lost_total} lost"
+            if journal.lost_total
+            else f"{here.in_flight} request{'s'[: here.in_flight != 1]} under way"
+        )
         cards.append(Card("Journal backlog", count(journal.backlog_lines), told, "bad" if is_late else "good"))
     return cards
 

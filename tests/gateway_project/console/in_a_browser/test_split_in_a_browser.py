@@ -1,0 +1,106 @@
+"""The traffic split as people set it: with the mouse or the keyboard, previewed, saved, seen to be followed, undone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests import chromium
+from tests.fakes.catalogue import provider_name
+from tests.live import Gateway, until
+
+pytestmark = chromium.MARKS
+
+
+def split_page(page: Page, gateway: Gateway, model: str = "acme/falcon") -> None:
+    """By the way that people take."""
+    page.goto("/admin/")
+    page.get_by_role("navigation", name="Console").get_by_role("link", name="Traffic").click()
+    page.get_by_role("link", name=f"Traffic split of {model}").click()
+
+
+def weights(gateway: Gateway, model: str = "acme/falcon") -> list[float]:
+    query = (
+        "SELECT weight FROM routingapp_routingweight w JOIN catalog_adapter a ON a.id = w.adapter_id "
+        "JOIN catalog_languagemodel m ON m.id = a.model_id WHERE m.public_id = ? ORDER BY a.id"
+    )
+    return [row["weight"] for row in gateway.sql(query, model)]
+
+
+def test_a_split_is_moved_previewed_saved_and_undone(page, gateway):
+    split_page(page, gateway)
+    sliders = page.get_by_role("slider")
+    assert [slider.input_value() for slider in sliders.all()] == ["100", "0", "0"]
+    expect(page.locator("#preview")).to_contain_text("Nobody has asked this model yet")
+
+    sliders.nth(0).focus()
+    for _ in range(30):
+        page.keyboard.press("ArrowLeft")
+    sliders.nth(2).fill("10")
+    values = [int(slider.input_value()) for slider in sliders.all()]
+    assert sum(values) == 100
+    assert values[2] == 10
+    expect(page.locator("#preview tbody tr").nth(2)).to_contain_text("10%")
+    assert weights(gateway) == [1, 0, 0], "a preview changes nothing"
+
+    page.get_by_role("button", name="Save the split").click()
+    expect(page.locator(".messagelist")).to_contain_text("The split is saved")
+    assert weights(gateway) == values
+
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".messagelist")).to_contain_text("The split is saved")
+    assert weights(gateway) == [1, 0, 0]
+
+
+def test_what_is_held_stays_where_it_is(page, gateway):
+    split_page(page, gateway)
+    sliders = page.get_by_role("slider")
+    sliders.nth(0).fill("50")
+    held = sliders.nth(1).input_value()
+    page.get_by_label("Hold").nth(1).check()
+    sliders.nth(0).fill("100")
+    assert sliders.nth(1).input_value() == held
+    assert sum(int(slider.input_value()) for slider in sliders.all()) == 100
+
+
+def test_a_split_is_set_with_the_keyboard_alone(page, gateway):
+    split_page(page, gateway, "acme/kestrel")
+    tab_to(page, page.get_by_role("slider").first)
+    for _ in range(20):
+        page.keyboard.press("ArrowLeft")
+    tab_to(page, page.get_by_role("button", name="Save the split"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".messagelist")).to_contain_text("The split is saved")
+    assert weights(gateway, "acme/kestrel") == [80, 20]
+    tab_to(page, page.get_by_role("button", name="Undo the last change"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".adapter-line output").first).to_have_text("100%")
+
+
+def test_live_traffic_follows_a_saved_split_and_the_page_shows_it(page, gateway):
+    def provider() -> Any:
+        chat = {"model": "acme/kestrel", "messages": [{"role": "user", "content": "hi"}]}
+        return gateway.client.post("/v1/chat/completions", json=chat).json()["provider"]
+
+    assert provider() == provider_name("acme/kestrel", 1)
+    split_page(page, gateway, "acme/kestrel")
+    page.get_by_role("slider").nth(1).fill("100")
+    page.get_by_role("button", name="Save the split").click()
+    expect(page.locator(".messagelist")).to_contain_text("The split is saved")
+    until(lambda: provider() == provider_name("acme/kestrel", 2), "a request goes by the new split", within_s=10)
+    # The page counts from a second after the change, so some more have to come.
+    until(
+        lambda: provider() and page.locator(".actual-share").nth(1).inner_text() == "100%", "the page shows it", within_s=10
+    )
+    expect(page.locator("#actual-of")).to_contain_text("since this split was saved")
+    page.get_by_role("button", name="Undo the last change").click()
+    until(lambda: provider() == provider_name("acme/kestrel", 1), "a request goes by the old split", within_s=10)
+
+
+def tab_to(page: Page, wanted: Locator) -> None:
+    for _ in range(60):
+        if wanted.evaluate("node => node === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{wanted} is not reached with the Tab key")
