@@ -105,6 +105,8 @@ async def remaining(opened: OpenStream) -> AsyncIterator[list[Chunk]]:
             break
     if not decoder.is_finished:
         raise ProviderUnavailable("Provider broke the stream off before its end")
+    # After the end mark only the connection's own end is missing, which most engines send on its own.
+    answer.expect_end()
 
 
 async def _read(answer: Answer, within_s: float, deadline: float) -> bytes:

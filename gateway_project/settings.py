@@ -224,7 +224,6 @@ LOGGING = {
         # Below INFO these print request headers, and with them the callers' keys.
         "django": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
         "django.request": {"level": "ERROR"},
-        "aiohttp": {"level": "WARNING"},
     },
 }
 

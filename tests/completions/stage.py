@@ -25,7 +25,7 @@ from gateway_project.errors import GatewayError
 from routingapp.entries import PolicyEntry, RoutingTable
 from routingapp.health import Health
 from tests.fakes.clock import VirtualLoop
-from tests.fakes.transport import Played, Script, ScriptedTransport
+from tests.fakes.transport import Played, Script, ScriptedDialer
 from tests.routingapp.world import adapter, model, provider
 
 MODEL = "acme/falcon"
@@ -61,18 +61,22 @@ class Outcome:
 
 @dataclass(slots=True)
 class Stage:
-    """One model on adapters 1 to `adapters`, tried in this order. Adapter n is at `pn.test`; `choose` gives its scripts."""
+    """One model on adapters 1 to `adapters`, tried in this order. Adapter n is at `pn.test`; `choose` gives its scripts.
+
+    `refuses` tells of a host and the number of a call there whether it accepts no new connection for it.
+    """
 
     choose: Callable[[str, dict[str, Any], int], Script]
     adapters: int = 3
     policy: PolicyEntry = field(default_factory=PolicyEntry)
     contexts: Sequence[int] = ()
     quirks: Quirks = field(default_factory=Quirks)
+    refuses: Callable[[str, int], bool] = lambda host, number: False
     loop: VirtualLoop = field(default_factory=VirtualLoop)
     health: Health = field(default_factory=Health)
     pipeline: Pipeline = field(init=False)
     snapshot: Snapshot = field(init=False)
-    transport: ScriptedTransport = field(init=False)
+    transport: ScriptedDialer = field(init=False)
 
     def __post_init__(self) -> None:
         times = {"first_byte_timeout_s": FIRST_BYTE_S, "idle_timeout_s": IDLE_S, "total_timeout_s": TOTAL_S}
@@ -92,7 +96,7 @@ class Stage:
             KeyRing(is_key_required=False),
             endpoints=MappingProxyType({entry.id: prepare(entry, lambda name: None) for entry in served}),
         )
-        self.transport = ScriptedTransport(self.choose)
+        self.transport = ScriptedDialer(self.choose, self.refuses)
         self.pipeline = Pipeline(Upstream(self.transport), self.health, keepalive_s=KEEPALIVE_S, dice=random.Random(1))
 
     def ask(self, *, stream: bool = True, leaves_after_s: float | None = None, **fields: Any) -> Outcome:

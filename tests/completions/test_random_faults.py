@@ -11,7 +11,6 @@ import json
 import logging
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -138,8 +137,8 @@ def whole(turn: Turn) -> Script:
 def early(turn: Turn) -> Script | None:
     """The script of a fault before any content, None for another."""
     return {
-        Fault.CONNECT: Script(before=(httpx.ConnectError("refused"),)),
-        Fault.RESET: Script(before=(0.01, httpx.ReadError("reset"))),
+        Fault.CONNECT: Script(before=(ConnectionRefusedError(),)),
+        Fault.RESET: Script(before=(0.01, ConnectionResetError())),
         Fault.SILENCE: Script(status=0),
         Fault.MUTE: Script(body=(1e9,)),
         Fault.STATUS: Script(turn.status, JSON, (json.dumps(ERROR).encode(),)),
@@ -161,7 +160,7 @@ def streamed(turn: Turn) -> Script:
     middle: dict[Fault, list[Piece]] = {
         Fault.COMMENTS: waiting,
         Fault.LATE: [FIRST_BYTE_S / 2, *events, *end],
-        Fault.CUT: [*begun, httpx.ReadError("reset")],
+        Fault.CUT: [*begun, ConnectionResetError()],
         Fault.END: begun,
         Fault.STALL: [*begun, 1e9],
         Fault.DRIP: [*begun, *waiting],
@@ -191,7 +190,7 @@ def script(turn: Turn, *, stream: bool) -> Script:
     (body,) = answer.body
     assert isinstance(body, bytes)
     if turn.fault in (Fault.CUT, Fault.END, Fault.STALL, Fault.FRAME, Fault.DONE_EARLY):
-        ends: dict[Fault, tuple[Piece, ...]] = {Fault.CUT: (httpx.ReadError("reset"),), Fault.STALL: (1e9,)}
+        ends: dict[Fault, tuple[Piece, ...]] = {Fault.CUT: (ConnectionResetError(),), Fault.STALL: (1e9,)}
         return Script(headers=JSON, body=(body[: len(body) // 2], *ends.get(turn.fault, ())))
     return answer
 
@@ -226,14 +225,20 @@ def books(tmp_path_factory):
 def test_every_request_ends_in_one_whole_answer_or_one_honest_error(books: ledger.Ledger, loop: VirtualLoop, case: Case):
     given_answers: list[dict[str, str]] = []
 
+    def turn_of(host: str, number: int) -> Turn:
+        return case.turns[int(host[1]) - 1][min(number, 1)]
+
+    def refuses(host: str, number: int) -> bool:
+        return turn_of(host, number).fault is Fault.CONNECT
+
     def choose(host: str, body: dict[str, Any], number: int) -> Script:
-        turn = case.turns[int(host[1]) - 1][min(number, 1)]
+        turn = turn_of(host, number)
         given_answers.append(said_by(ANSWERS[turn.answer]))
         return script(turn, stream=bool(body.get("stream")))
 
     taken(books)
     policy = PolicyEntry(max_attempts=ATTEMPTS, deadline_s=DEADLINE_S, hedges=case.hedges)
-    stage = Stage(choose, policy=policy, loop=loop)
+    stage = Stage(choose, policy=policy, refuses=refuses, loop=loop)
     # What hedging waits for: the first provider's usual time to the first token.
     stage.health.started(1, loop.time())
     stage.health.succeeded(1, loop.time(), ttft_s=0.3, latency_s=1, tokens=5)

@@ -7,7 +7,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 
 from accounting import ledger
@@ -36,7 +35,7 @@ def says(*deltas: dict[str, Any] | str, finish: str = "stop") -> Script:
 
 
 def breaks(*deltas: dict[str, Any] | str) -> Script:
-    return replace(says(*deltas), body=(*says(*deltas).body[:-2], httpx.ReadError("reset")))
+    return replace(says(*deltas), body=(*says(*deltas).body[:-2], ConnectionResetError()))
 
 
 @pytest.fixture(autouse=True)
@@ -258,7 +257,7 @@ def test_a_replay_may_take_as_long_as_the_first_answer_took(loop):
     """Its first bytes must come soon, but what is new comes only after all that is known."""
     pieces = [event({"content": f"{number} "}) for number in range(6)]
     slowly: tuple[Piece, ...] = tuple(piece for told in pieces for piece in (1.0, told))
-    first = Script(body=(*slowly[:-2], httpx.ReadError("reset")))
+    first = Script(body=(*slowly[:-2], ConnectionResetError()))
     outcome = stage(loop, first, Script(body=(*slowly, *says().body))).ask()
     assert outcome.said == {"content": "0 1 2 3 4 5 "}
     assert outcome.took_s == pytest.approx(11, abs=0.1)

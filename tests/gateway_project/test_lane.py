@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import AsyncIterator
 
-import httpx
 import orjson
 import pytest
 
@@ -20,6 +19,7 @@ from completions.snapshot import Snapshot
 from completions.upstream import Upstream, prepare
 from gateway_project.asgi import lean_lane
 from routingapp.entries import RoutingTable
+from tests.fakes.transport import Script, ScriptedDialer
 
 ANSWER = {
     "id": "up-1",
@@ -30,15 +30,14 @@ CARD = {"id": "acme/one", "supported_parameters": [], "context_length": 100, "pr
 CHAT = {"model": "acme/one", "messages": [{"role": "user", "content": "Hi"}]}
 
 
-def provider(request: httpx.Request) -> httpx.Response:
-    if orjson.loads(request.content)["stream"]:
+def provider(host: str, request: dict, number: int) -> Script:
+    if request["stream"]:
         delta = {
             "choices": [{"index": 0, "delta": {"content": "Hello."}, "finish_reason": "stop"}],
             "usage": ANSWER["usage"],
         }
-        body = b"data: " + orjson.dumps(delta) + b"\n\ndata: [DONE]\n\n"
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)
-    return httpx.Response(200, json=ANSWER)
+        return Script(body=(b"data: " + orjson.dumps(delta) + b"\n\ndata: [DONE]\n\n",))
+    return Script(headers=(("content-type", "application/json"),), body=(orjson.dumps(ANSWER),))
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ async def serving(tmp_path, monkeypatch) -> AsyncIterator[Ledger]:
     journal = Ledger(tmp_path)
     monkeypatch.setattr(snapshot, "_current", made)
     monkeypatch.setattr(ledger, "_ledger", journal)
-    runtime.start(Upstream(httpx.MockTransport(provider)))
+    runtime.start(Upstream(ScriptedDialer(provider)))
     yield journal
     await runtime.stop()
     journal.stop(1)
