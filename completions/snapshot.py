@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from django.conf import settings
@@ -22,6 +22,7 @@ import routingapp.loader
 from accounting.keys import KeyRing
 from catalog import environment, revision
 from catalog.entries import Catalogue
+from completions.transport.request import Unsendable
 from completions.upstream import Endpoint, prepare
 from gateway_project.errors import InternalError
 from routingapp.entries import RoutingTable
@@ -66,24 +67,43 @@ def load() -> Snapshot:
     global _current, _checked_at
     # The number is read first: an edit that happens meanwhile is loaded again rather than missed.
     number = revision.current()
-    catalogue = catalog.loader.load(environment.lookup)
+    catalogue, endpoints = _prepared(catalog.loader.load(environment.lookup))
     _current = Snapshot(
         catalogue=catalogue,
         routing=routingapp.loader.load(offload=settings.OFFLOAD),
         keys=accounting.loader.load(),
         revision=number,
         loaded_at=time.time(),
-        endpoints=MappingProxyType(
-            {
-                adapter.id: prepare(adapter, environment.lookup)
-                for model in catalogue.models
-                for adapter in model.adapters
-                if adapter.unconfigured is None
-            }
-        ),
+        endpoints=MappingProxyType(endpoints),
     )
     _checked_at = _current.loaded_at
     return _current
+
+
+def _prepared(catalogue: Catalogue) -> tuple[Catalogue, dict[int, Endpoint]]:
+    """What is needed to call each configured adapter. One that HTTP cannot call is unconfigured in what is given back, with why."""
+    endpoints: dict[int, Endpoint] = {}
+    flaws: dict[int, str] = {}
+    for model in catalogue.models:
+        for adapter in model.adapters:
+            if adapter.unconfigured is None:
+                try:
+                    endpoints[adapter.id] = prepare(adapter, environment.lookup)
+                except Unsendable as flaw:
+                    flaws[adapter.id] = str(flaw)
+                    log.warning("%s at %s cannot be called: %s", model.id, adapter.provider.slug, flaw)
+    if flaws:
+        models = [
+            replace(
+                model,
+                adapters=tuple(
+                    replace(each, unconfigured=flaws.get(each.id, each.unconfigured)) for each in model.adapters
+                ),
+            )
+            for model in catalogue.models
+        ]
+        catalogue = Catalogue.of(models, prices_change_at=catalogue.prices_change_at)
+    return catalogue, endpoints
 
 
 class Follower(threading.Thread):
