@@ -66,7 +66,7 @@ class ResponseParser:
         self._framing_bytes = 0
         self._ends_with_connection = False
         wire = httptools.HttpResponseParser(self)
-        # Some servers end lines with LF alone, and some pad the size of a chunk: aiohttp and browsers read both.
+        # Some servers end lines with LF alone (RFC 9112, 2.2 lets us read it), and some pad a chunk's size; aiohttp reads both.
         wire.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
         self._wire: httptools.HttpResponseParser | None = wire
 
