@@ -29,6 +29,9 @@ from routingapp.plan import Candidate, Plan
 if TYPE_CHECKING:
     from completions.exchange import Exchange
 
+_SEARCHES = frozenset({"web", "web_search", "web_search_preview", "openrouter:web_search"})
+"""The plugin and the tools that ask for web search."""
+
 
 class NoSeat(Exception):
     """A candidate cannot be called right now; `code` is that of the filter which would have left it out."""
@@ -185,8 +188,18 @@ def worst_case(exchange: Exchange, plan: Plan) -> int:
 def _worst_cost(exchange: Exchange, candidate: Candidate) -> int:
     assert exchange.ask is not None
     prompt_tokens = exchange.ask.prompt_tokens
-    rates = worst.rates(exchange.prices_of(candidate), prompt_tokens)
+    rates = worst.rates(exchange.prices_of(candidate), prompt_tokens, _extras(exchange))
     return rates.cost(prompt_tokens, _longest_answer(exchange, candidate))
+
+
+def _extras(exchange: Exchange) -> frozenset[str]:
+    """What may be charged besides text."""
+    ask, chat = exchange.ask, exchange.chat
+    assert ask is not None
+    asked = [*(chat.get("tools") or ()), *(chat.get("plugins") or ())]
+    names = {str(one.get(name)) for one in asked if isinstance(one, dict) for name in ("type", "id")}
+    may_search = "web_search_options" in chat or not names.isdisjoint(_SEARCHES)
+    return worst.extras(ask.input_modalities, ask.output_modalities, may_search=may_search)
 
 
 def _longest_answer(exchange: Exchange, candidate: Candidate) -> int:
@@ -202,7 +215,7 @@ def payment_required(exchange: Exchange, plan: Plan, short: Shortage, epoch: flo
     assert exchange.ask is not None
     dearest = max(plan.candidates, key=lambda candidate: _worst_cost(exchange, candidate))
     tokens = _longest_answer(exchange, dearest)
-    rates = worst.rates(exchange.prices_of(dearest), exchange.ask.prompt_tokens)
+    rates = worst.rates(exchange.prices_of(dearest), exchange.ask.prompt_tokens, _extras(exchange))
     prompt_cost = rates.cost(exchange.ask.prompt_tokens, 0)
     affordable = int(max(0, short.free - prompt_cost) / rates.completion) if rates.completion else 0
     resets_at = datetime.fromtimestamp(short.resets_at, UTC).isoformat() if short.resets_at is not None else None

@@ -37,6 +37,7 @@ MODELS: dict[str, Any] = {
     "limits/slow": "ok?tokens=6&delay=0.1",
     "limits/held": "ok?tokens=6&delay=2",
     BUDGETED: "ok?tokens=10&delay=0.02",
+    "limits/searching": "ok",
     "pool/even": Served("by-key", POOL),
     "pool/limited": Served("by-key?a=429", POOL),
     "pool/refused": Served("by-key?a=401&b=402", POOL),
@@ -49,6 +50,8 @@ ENVIRONMENT = {**KEYS, "LIMITS_ENVIRONMENT_1_RPM_LIMIT": "1", "FAILED_AUTH_LIMIT
 def gateway(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Any) -> Iterator[Gateway]:
     """A gateway of this module's own, with limits everywhere."""
     content = seed(fake, MODELS)
+    (searching,) = (model for model in content["models"] if model["id"] == "limits/searching")
+    searching["pricing"]["web_search"] = "0.01"
     with Gateway(tmp_path_factory.mktemp("limits"), content, ENVIRONMENT, database=migrated_database) as running:
         yield running
         assert "Traceback" not in running.log, running.log
@@ -266,6 +269,14 @@ def test_at_once_exactly_as_many_run_as_could_be_paid_for(gateway, marker, fake)
     error = next(answer for answer in answers if answer.status_code == 402)
     assert error.headers["retry-after"] == "1"
     assert error.json()["error"]["metadata"]["resets_at"].endswith("T00:00:00+00:00")
+
+
+def test_searches_that_are_asked_for_are_reserved(gateway, marker):
+    mine = Asker(gateway, marker, key=key_with(gateway, "searching", limit_usd=f"{2 * WORST:.6f}"))
+    response = mine.chat("limits/searching", max_tokens=100, plugins=[{"id": "web"}])
+    assert response.status_code == 402
+    assert response.json()["error"]["metadata"]["needed"] == pytest.approx(WORST + 10 * 0.01, rel=0.01)
+    assert mine.chat("limits/searching", max_tokens=100).status_code == 200
 
 
 def test_what_was_spent_is_known_after_a_restart(start_gateway, fake, marker):
