@@ -45,16 +45,16 @@ class Sums:
 
 
 class Lately(Generic[K]):
-    """What of some totals has grown within `LATELY_S`. What was there when it first looked is past."""
+    """What of some totals, counted since the start of the process, has grown within `LATELY_S`."""
 
     def __init__(self) -> None:
-        self._before: Counter[K] | None = None
+        self._before: Counter[K] = Counter()
         self._grew_at: dict[K, float] = {}
 
     def of(self, totals: Mapping[K, int], now: float) -> list[K]:
         """The names whose total has grown; `now` in monotonic seconds."""
         present = Counter(totals)
-        for name in present - (self._before if self._before is not None else present):
+        for name in present - self._before:
             self._grew_at[name] = now
         self._before = present
         self._grew_at = {name: at for name, at in self._grew_at.items() if now - at < LATELY_S}

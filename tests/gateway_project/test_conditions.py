@@ -51,6 +51,11 @@ def test_a_refused_key_is_found_by_provider_and_forgotten_after_a_while(totals):
     assert conditions.look(now=1.0 + LATELY_S) == {}
 
 
+def test_a_key_that_was_refused_before_the_first_look_is_told_too(totals):
+    totals.refused_keys["acme"] += 1
+    assert "key:acme" in Conditions().look(now=5.0)
+
+
 def test_a_key_without_money_is_an_event_by_key(totals):
     record = Record("gen-1-x", 0.0, status_code=402, error_type="payment_required", api_key_id=7)
     metrics.observe(record, "policy")
