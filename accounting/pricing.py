@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from accounting.usage import Usage
 from catalog.prices import Prices
@@ -11,8 +12,7 @@ from catalog.prices import Prices
 ZERO = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     """USD, split as OpenRouter's `cost_details` splits it."""
 
     prompt: Decimal = ZERO

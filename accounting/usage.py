@@ -6,13 +6,13 @@ Pure. Dialects build a `Usage` from what their provider reports; `accounting.pri
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from operator import add, attrgetter
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+
+class Usage(msgspec.Struct, frozen=True):
     """Token counts of one answer. `is_estimated`: the provider reported none, so they were counted here, roughly.
 
     `prompt_uncached`, `cache_read` and `completion_text` are all that is neither audio nor image and has no class of its own.
@@ -68,7 +68,7 @@ class Usage:
         return Usage(**classes, is_estimated=self.is_estimated or other.is_estimated)
 
 
-_CLASSES = tuple(field.name for field in fields(Usage) if field.name != "is_estimated")
+_CLASSES = tuple(name for name in Usage.__struct_fields__ if name != "is_estimated")
 _counts = attrgetter(*_CLASSES)
 
 NO_USAGE = Usage()

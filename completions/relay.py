@@ -5,10 +5,11 @@ Owns the shape of bodies, chunks and error events (openrouter.md 2, 3 and 9.1): 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import orjson
+from msgspec import structs
 
 from accounting.pricing import FREE, Cost, cost, is_free
 from accounting.usage import Usage, estimate
@@ -67,7 +68,7 @@ class Tally:
         missing = estimated.completion_tokens - usage.completion_tokens
         if missing <= 0:
             return usage
-        return replace(usage, completion_text=usage.completion_text + missing, is_estimated=True)
+        return structs.replace(usage, completion_text=usage.completion_text + missing, is_estimated=True)
 
 
 def has_content(chunk: Chunk) -> bool:

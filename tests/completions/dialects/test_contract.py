@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec import structs
 
 from accounting.usage import Usage
 from catalog.entries import AdapterEntry, DialectName, Prices, ProviderEntry, Quirks
@@ -90,7 +91,7 @@ def _dialect(name: str) -> Dialect:
 
 
 def _plain_usage(usage: Usage) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(usage).items() if value}
+    return {name: value for name, value in structs.asdict(usage).items() if value}
 
 
 def _plain(piece: Completion | Chunk) -> dict[str, Any]:
