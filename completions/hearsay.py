@@ -19,8 +19,9 @@ from django.utils.crypto import salted_hmac
 
 from completions.hint_lines import Hint, Told
 from completions.upstream import Endpoint
+from routingapp.breaker import Paused
 from routingapp.capacity import Capacity
-from routingapp.health import Health, Paused
+from routingapp.health import Health
 from routingapp.keypool import KeyOut
 from routingapp.stickiness import IDLE_S, Pinned, Stickiness
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from routingapp.health import Answering, Paused
+from routingapp.breaker import Answering, Paused
 from routingapp.keypool import Fault, KeyOut
 from routingapp.stickiness import Pinned
 

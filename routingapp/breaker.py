@@ -41,6 +41,23 @@ class BreakerRules:
     """An answer this recent is believed more than what another process says."""
 
 
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """An adapter was paused for `pause_s` seconds; `is_asked`: because its provider asked for that. `error`: its last one."""
+
+    adapter_id: int
+    pause_s: float
+    is_asked: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """An adapter was paused, and has just answered."""
+
+    adapter_id: int
+
+
 DEFAULT_RULES = BreakerRules()
 _BUCKETS = 6
 

@@ -16,30 +16,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from gateway_project.errors import ProviderError
-from routingapp.breaker import DEFAULT_RULES, Breaker, BreakerRules, BreakerState
+from routingapp.breaker import DEFAULT_RULES, Answering, Breaker, BreakerRules, BreakerState, Paused
 from routingapp.measured import MAX_OUTCOMES, NOTHING, Measured, Outcome, measure
 
 _FRESH_S = 1.0
 """Percentiles are sorted anew at most this often."""
 _WORTH_TELLING_S = 1.0
 """By how much a pause must have grown: of a burst of 429s each asks for a little more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
-    """An adapter was paused for `pause_s` seconds; `is_asked`: because its provider asked for that. `error`: its last one."""
-
-    adapter_id: int
-    pause_s: float
-    is_asked: bool
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answering:
-    """An adapter was paused, and has just answered."""
-
-    adapter_id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from completions import hearsay
 from completions.hearsay import Hearsay, is_loopback
 from completions.hint_lines import Hint, Told
 from completions.upstream import prepare
+from routingapp.breaker import Answering, Paused
 from routingapp.capacity import Capacity
-from routingapp.health import Answering, Health, Paused
+from routingapp.health import Health
 from routingapp.keypool import Fault, KeyOut
 from routingapp.stickiness import Pinned, Stickiness
 from tests.routingapp.world import NOW, adapter, provider

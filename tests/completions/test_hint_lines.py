@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from completions.hint_lines import Hint, Told, decode, encode
-from routingapp.health import Answering, Paused
+from routingapp.breaker import Answering, Paused
 from routingapp.keypool import Fault, KeyOut
 from routingapp.stickiness import Pinned
 

@@ -13,8 +13,8 @@ from gateway_project.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from routingapp.breaker import BreakerState
-from routingapp.health import Answering, EngineView, Health, HealthView, Paused
+from routingapp.breaker import Answering, BreakerState, Paused
+from routingapp.health import EngineView, Health, HealthView
 from routingapp.measured import MAX_OUTCOMES, Percentiles
 
 NOW = 1_000.0
