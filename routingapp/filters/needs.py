@@ -11,13 +11,16 @@ from routingapp.filters.rule import Check, Prepare
 
 def context_length(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
     tokens = situation.ask.prompt_tokens
-    if not tokens:
-        return None
-    return lambda adapter: (
-        None
-        if tokens <= adapter.context_length
-        else f"the prompt has about {tokens} tokens, more than its context of {adapter.context_length}"
-    )
+
+    def check(adapter: AdapterEntry) -> str | None:
+        if tokens <= adapter.context_length:
+            return None
+        return f"the prompt has about {tokens} tokens, more than its context of {adapter.context_length}"
+
+    for each in adapters:
+        if tokens > each.context_length:
+            return check
+    return None
 
 
 def max_output(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:

@@ -10,11 +10,17 @@ from routingapp.filters.rule import Check, matches_any
 
 
 def disabled(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
-    return lambda adapter: None if adapter.is_enabled else "switched off by the operator"
+    for each in adapters:
+        if not each.is_enabled:
+            return lambda adapter: None if adapter.is_enabled else "switched off by the operator"
+    return None
 
 
 def unconfigured(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:
-    return lambda adapter: adapter.unconfigured or adapter.provider.unconfigured
+    for each in adapters:
+        if each.unconfigured or each.provider.unconfigured:
+            return lambda adapter: adapter.unconfigured or adapter.provider.unconfigured
+    return None
 
 
 def key_models(situation: Situation, model: ModelEntry, adapters: Sequence[AdapterEntry]) -> Check | None:

@@ -23,18 +23,17 @@ def balanced(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Ran
     for adapter in adapters:
         has_failed = situation.health.had_fault(adapter.id, situation.now, OUTAGE_S)
         (shaken if has_failed else stable).append(adapter)
-    return stacked(
-        _by_price(stable, situation, "no fault in the last 30 s; drawn by 1 / price²"),
-        _by_price(shaken, situation, "a fault in the last 30 s"),
-    )
+    first = _by_price(stable, situation, "no fault in the last 30 s; drawn by 1 / price²")
+    return stacked(first, _by_price(shaken, situation, "a fault in the last 30 s")) if shaken else first
 
 
 def _by_price(adapters: Sequence[AdapterEntry], situation: Situation, reason: str) -> list[Ranked]:
-    costs = {adapter.id: float(typical_cost(adapter)) for adapter in adapters}
-    free = [adapter for adapter in adapters if not costs[adapter.id]]
-    paid = [adapter for adapter in adapters if costs[adapter.id]]
-    cheapest = min((costs[adapter.id] for adapter in paid), default=0.0)
+    costs = [float(typical_cost(adapter)) for adapter in adapters]
+    cheapest = min(costs, default=0.0)
+    if cheapest:
+        return draw(adapters, [(cheapest / cost) ** 2 for cost in costs], situation.dice, reason)
+    free = [adapter for adapter, cost in zip(adapters, costs, strict=True) if not cost]
+    paid = [adapter for adapter, cost in zip(adapters, costs, strict=True) if cost]
     return stacked(
-        draw(free, [1.0] * len(free), situation.dice, reason),
-        draw(paid, [(cheapest / costs[adapter.id]) ** 2 for adapter in paid], situation.dice, reason),
+        draw(free, [1.0] * len(free), situation.dice, reason), _by_price(paid, situation, reason) if paid else []
     )

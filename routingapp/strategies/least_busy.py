@@ -12,7 +12,9 @@ from routingapp.strategies.ranked import Ranked, sorted_by
 def least_busy(adapters: Sequence[AdapterEntry], situation: Situation) -> list[Ranked]:
     """By requests in flight per weight, so that an adapter of weight 2 carries twice as many; equal ones by weight."""
 
+    in_flight, weight_of = situation.health.in_flight, situation.table.weight_of
+
     def load(adapter: AdapterEntry) -> float:
-        return situation.health.in_flight(adapter.id) / (situation.table.weight_of(adapter.id) or 1.0)
+        return in_flight(adapter.id) / (weight_of(adapter.id) or 1.0)
 
     return sorted_by(load, adapters, situation, "by requests in flight, the fewest first")

@@ -26,11 +26,11 @@ def local_first(adapters: Sequence[AdapterEntry], situation: Situation) -> list[
         else:
             saturated.append(adapter)
     return stacked(
-        draw_by_weight(ready, situation, "local, and not saturated"),
-        draw_by_weight(hosted, situation, "hosted: behind local engines that keep up"),
+        draw_by_weight(ready, situation, "local, and not saturated") if ready else [],
+        draw_by_weight(hosted, situation, "hosted: behind local engines that keep up") if hosted else [],
         [
             ranked._replace(reason=f"local, but saturated: {saturation(ranked.adapter, situation)}")
-            for ranked in draw_by_weight(saturated, situation, "")
+            for ranked in (draw_by_weight(saturated, situation, "") if saturated else ())
         ],
     )
 

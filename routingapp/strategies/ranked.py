@@ -43,14 +43,19 @@ def sorted_by(
     key: Callable[[AdapterEntry], Any], adapters: Sequence[AdapterEntry], situation: Situation, reason: str
 ) -> list[Ranked]:
     """Ascending by `key`; equals in the order of a draw by weight, so that the best ones share the traffic by weight."""
-    drawn = draw_by_weight(adapters, situation, reason)
-    keys = {ranked.adapter.id: key(ranked.adapter) for ranked in drawn}
-    drawn.sort(key=lambda ranked: keys[ranked.adapter.id])
-    best = min(keys.values(), default=None)
-    leading = sum(ranked.share for ranked in drawn if keys[ranked.adapter.id] == best)
+    weight_of, throw = situation.table.weight_of, situation.dice.random
+    keyed: list[tuple[Any, float, int, float]] = []
+    for place, adapter in enumerate(adapters):
+        weight = weight_of(adapter.id)
+        keyed.append((key(adapter), -log(1.0 - throw()) / weight if weight else inf, place, weight))
+    keyed.sort()
+    best = keyed[0][0] if keyed else None
+    leading = sum([weight for value, _, _, weight in keyed if value == best])
     if not leading:
-        return in_order((ranked.adapter for ranked in drawn), reason)
-    return [ranked._replace(share=ranked.share / leading if keys[ranked.adapter.id] == best else 0.0) for ranked in drawn]
+        return in_order([adapters[place] for _, _, place, _ in keyed], reason)
+    return [
+        Ranked(adapters[place], weight / leading if value == best else 0.0, reason) for value, _, place, weight in keyed
+    ]
 
 
 def in_order(adapters: Iterable[AdapterEntry], reason: str) -> list[Ranked]:
@@ -62,5 +67,5 @@ def stacked(*groups: list[Ranked]) -> list[Ranked]:
     """The groups one behind the other: only the first that has anything begins requests."""
     ordered: list[Ranked] = []
     for group in groups:
-        ordered += [ranked._replace(share=0.0) for ranked in group] if ordered else group
+        ordered += [Ranked(adapter, 0.0, reason) for adapter, _, reason in group] if ordered else group
     return ordered

@@ -48,20 +48,20 @@ def _by(
     More would send a whole burst to an adapter that may be the slowest; fewer would never learn that it is the fastest.
     """
     health, now = situation.health, situation.now
-    known: dict[int, float] = {}
+    values = {adapter.id: seconds(health.measured(adapter.id, now)) for adapter in adapters}
+    measured = [adapter for adapter in adapters if values[adapter.id] is not None]
+    fastest = sorted_by(lambda adapter: values[adapter.id], measured, situation, f"{reason}, the fastest first")
+    if len(measured) == len(adapters):
+        return fastest
     explored: list[AdapterEntry] = []
     unknown: list[AdapterEntry] = []
-    for adapter, _, _ in draw_by_weight(adapters, situation, reason):
-        value = seconds(health.measured(adapter.id, now))
-        if value is not None:
-            known[adapter.id] = value
-        elif not explored and not health.in_flight(adapter.id) and not health.had_fault(adapter.id, now, RECENT_FAULT_S):
+    for adapter, _, _ in draw_by_weight([a for a in adapters if values[a.id] is None], situation, reason):
+        if not explored and not health.in_flight(adapter.id) and not health.had_fault(adapter.id, now, RECENT_FAULT_S):
             explored.append(adapter)
         else:
             unknown.append(adapter)
-    measured = [adapter for adapter in adapters if adapter.id in known]
     return stacked(
         in_order(explored, "not measured yet: explored by one request at a time"),
-        sorted_by(lambda adapter: known[adapter.id], measured, situation, f"{reason}, the fastest first"),
+        fastest,
         in_order(unknown, "not measured yet"),
     )
