@@ -13,6 +13,7 @@ from typing import Protocol
 import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType
 
+from completions.transport.addresses import open_socket
 from completions.transport.connection import Connection
 from completions.transport.request import Address
 
@@ -41,7 +42,9 @@ class Internet:
     async def connect(self, address: Address, make: Callable[[], Connection]) -> Connection:
         infos = await self._addresses(address)
         try:
-            opened = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS_S)
+            opened = await aiohappyeyeballs.start_connection(
+                infos, happy_eyeballs_delay=_NEXT_ADDRESS_S, socket_factory=open_socket
+            )
         except BaseException:
             self._names.pop(address, None)  # The provider may have moved.
             raise
