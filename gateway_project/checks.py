@@ -24,10 +24,10 @@ def production_settings(app_configs: Any, **kwargs: Any) -> list[Any]:
         )
     if settings.SECRET_KEY_IS_GENERATED:
         found.append(
-            Warning(
+            Error(
                 f"SECRET_KEY was generated into {settings.VAR_DIR}",
-                hint="Set SECRET_KEY (or SECRET_KEY_FILE): every machine of one gateway needs the same, or keys differ.",
-                id="gateway.W001",
+                hint="Set SECRET_KEY (or SECRET_KEY_FILE): with that directory every API key and session would be lost.",
+                id="gateway.E003",
             )
         )
     if not settings.REQUIRE_API_KEY:

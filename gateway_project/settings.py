@@ -161,6 +161,14 @@ if USE_SQLITE_LOG:
     SQLITE_PATH.parent.mkdir(parents=True, exist_ok=True)
 DATABASES = {"default": _sqlite() if USE_SQLITE_LOG else _postgresql()}
 
+if not USE_SQLITE_LOG and SECRET_KEY_IS_GENERATED:
+    example = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+    variables.refuse(
+        f"USE_SQLITE_LOG=false needs SECRET_KEY: whoever shares the database must share it, or keys of one process are unknown to "
+        f"the next; make one with {example}",
+        None,
+    )
+
 # --- The gateway ------------------------------------------------------------------------------------------------------
 
 

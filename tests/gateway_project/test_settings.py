@@ -99,20 +99,26 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     )
     first, *problems = run.stderr.splitlines()
     assert run.returncode == 1
-    assert first == "7 variables cannot be used:"
+    assert first == "8 variables cannot be used:"
     assert all(problem.startswith("- ") for problem in problems)
-    assert [name for name in (*bad, "DATABASE_URL", "ALERT_WEBHOOK_URL") if name not in run.stderr] == []
+    assert [name for name in (*bad, "DATABASE_URL", "SECRET_KEY", "ALERT_WEBHOOK_URL") if name not in run.stderr] == []
 
 
 @pytest.mark.parametrize("url", ["mysql://localhost/gateway", "postgres://localhost:port/gateway"])
 def test_an_address_of_another_kind_of_database_is_refused(tmp_path, url):
-    refused = start(tmp_path, USE_SQLITE_LOG="false", DATABASE_URL=url)
+    refused = start(tmp_path, USE_SQLITE_LOG="false", DATABASE_URL=url, SECRET_KEY="given")
     assert refused.returncode != 0
     assert "VariablesRefused: DATABASE_URL" in refused.stderr
 
 
 def test_postgresql_without_an_address_is_refused(tmp_path):
-    assert "USE_SQLITE_LOG=false needs DATABASE_URL" in start(tmp_path, USE_SQLITE_LOG="false").stderr
+    assert "USE_SQLITE_LOG=false needs DATABASE_URL" in start(tmp_path, USE_SQLITE_LOG="false", SECRET_KEY="given").stderr
+
+
+def test_a_shared_database_needs_a_secret_key_that_is_shared(tmp_path):
+    shared = {"USE_SQLITE_LOG": "false", "DATABASE_URL": "postgres:////run/postgresql/gateway"}
+    assert "USE_SQLITE_LOG=false needs SECRET_KEY" in start(tmp_path, **shared).stderr
+    assert start(tmp_path, **shared, SECRET_KEY="given").returncode == 0
 
 
 def test_the_secret_key_is_made_once_and_kept(tmp_path):
