@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from catalog.limits import Limits, Rule
 
@@ -55,6 +56,15 @@ class Refusal:
             return f"the request needs about {self.needed} tokens, {self.scope.label} takes {self.rule} at most"
         needs = f", this request needs about {self.needed}" if self.rule.counts_tokens else ""
         return f"{self.scope.label} takes {self.rule}; {self.used} are used{needs}"
+
+
+class Standing(NamedTuple):
+    """How much of one limit is used: `kind` says whose it is, `name` which (rpm, tpm …, concurrency)."""
+
+    kind: str
+    name: str
+    used: int
+    limit: int
 
 
 class Window:
@@ -215,6 +225,16 @@ class Limiter:
         """How many requests of `scope` are under way in this process."""
         meter = self._meters.get((scope.kind, scope.id))
         return meter.in_flight if meter else 0
+
+    def standings(self, scope: Scope, now: float) -> list[Standing]:
+        """Each limit of `scope`, and how much of it is used."""
+        meter = self._meters.get((scope.kind, scope.id)) or Meter()
+        told = [
+            Standing(scope.kind, rule.name, math.ceil(meter.window(rule).used(now)), rule.limit)
+            for rule in scope.limits.rules
+        ]
+        most = scope.limits.concurrency
+        return told if most is None else [*told, Standing(scope.kind, "concurrency", meter.in_flight, most)]
 
     def _new_meter(self, scope: Scope) -> Meter:
         if len(self._meters) >= self._max_meters:

@@ -104,6 +104,7 @@ def _adapters(
             "weight": table.weight_of(adapter.id),
             **places.get(adapter.id, {"share": 0.0, "rank": None, "left_out": None, "reason": None}),
             **_health(adapter, health, now),
+            **_capacity(adapter, capacity, now),
         }
         for adapter in model.adapters
     ]
@@ -126,6 +127,18 @@ def _health(adapter: AdapterEntry, health: Health, now: float) -> dict[str, Any]
         "last_error": view.last_error,
         "last_fault_s_ago": _ago(view.last_fault_at, now),
         "last_success_s_ago": _ago(view.last_success_at, now),
+    }
+
+
+def _capacity(adapter: AdapterEntry, capacity: Capacity | None, now: float) -> dict[str, Any]:
+    """What this process has counted against the limits of an adapter and its provider, and which keys of it are out."""
+    if capacity is None:
+        return {}
+    standings = [of for scope in capacity.scopes_of(adapter) for of in capacity.limiter.standings(scope, now)]
+    out = capacity.pools.out(adapter.provider, now, capacity.revision)
+    return {
+        "limits": [of._asdict() for of in standings],
+        "keys": {"all": len(adapter.provider.api_keys), **{fault.value.replace(" ", "_"): n for fault, n in out.items()}},
     }
 
 

@@ -8,10 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
+from catalog.limits import Limits
 from gateway_project.errors import ModelNotFound, ProviderUnavailable
+from routingapp.capacity import Capacity
 from routingapp.entries import PolicyEntry, RoutingTable
+from routingapp.keypool import Fault
 from routingapp.overview import engines, overview
-from tests.routingapp.world import NOW, World, serve
+from tests.routingapp.world import NOW, World, adapter, model, provider, serve
 
 
 def seen(world: World, **more: Any) -> dict[str, dict[str, Any]]:
@@ -67,3 +70,20 @@ def test_one_model_can_be_asked_for_by_name():
     assert list(seen(world, only="Acme/Falcon")) == ["acme"]
     with pytest.raises(ModelNotFound, match="acme/fulcon"):
         seen(world, only="acme/fulcon")
+
+
+def test_limits_tell_what_is_used_of_them_and_keys_which_are_out():
+    limited = provider("acme", 1, limits=Limits(rpm=10, concurrency=3), api_keys=("${A}", "${B}"))
+    world = World(model(adapter(limited, 1, limits=Limits(tpm=500))))
+    capacity = Capacity(lambda: 0.0)
+    capacity.limiter.take(capacity.scopes_of(world.catalogue.models[0].adapters[0]), 120, NOW)
+    capacity.pools.failed(limited, 1, Fault.RATE_LIMITED, 60, NOW, 0)
+
+    acme = seen(world, capacity=capacity)["acme"]
+
+    assert acme["limits"] == [
+        {"kind": "provider", "name": "rpm", "used": 1, "limit": 10},
+        {"kind": "provider", "name": "concurrency", "used": 1, "limit": 3},
+        {"kind": "adapter", "name": "tpm", "used": 120, "limit": 500},
+    ]
+    assert acme["keys"] == {"all": 2, "rate_limited": 1, "refused": 0}
