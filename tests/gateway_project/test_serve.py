@@ -76,7 +76,7 @@ def serve(directory: Path, run: str, *options: str) -> Served:
         )
     served = Served(process, output, port)
     try:
-        until(served.is_healthy, "serve is healthy", 20)
+        until(served.is_healthy, "serve is healthy", 60)
     except BaseException:
         process.kill()
         raise
@@ -159,7 +159,7 @@ def test_sigterm_ends_server_and_worker_with_exit_code_0(first):
     worker_port = first.worker_port
     assert is_listening(worker_port)
     first.process.send_signal(signal.SIGTERM)
-    assert first.process.wait(10) == 0
+    assert first.process.wait(30) == 0
     assert not is_listening(worker_port)
     assert not is_listening(first.port)
     assert "Traceback" not in first.output
@@ -168,11 +168,11 @@ def test_sigterm_ends_server_and_worker_with_exit_code_0(first):
 def test_a_later_start_with_two_workers_prints_no_secret_and_ends_on_ctrl_c(directory, first):
     if first.process.poll() is None:
         first.process.terminate()
-        first.process.wait(10)
+        first.process.wait(30)
     second = serve(directory, "second", "--workers", "2")
     worker_port = second.worker_port
     os.killpg(second.process.pid, signal.SIGINT)
-    assert second.process.wait(10) == 0
+    assert second.process.wait(30) == 0
     assert not is_listening(worker_port)
     assert "password" not in second.output
     assert "sk-or-" not in second.output
