@@ -21,6 +21,11 @@ from tests.live import ROOT, Gateway
 TARGET = ROOT / "deploy" / "screenshots"
 PASSWORD = "only-for-pictures-4711"
 PRICING = {"prompt": "0.0000003", "completion": "0.0000009"}
+BUDGETS = """
+from accounting.models import ApiKey
+for name, limit_usd in (("search", "0.25"), ("nightly reports", "0.12"), ("support chat", "0.10")):
+    ApiKey.objects.filter(name=name).update(limit_usd=limit_usd, limit_reset="monthly")
+"""
 Act = Callable[[Page], None]
 
 
@@ -98,6 +103,7 @@ def main() -> None:
             gateway.manage("shell", "-c", people)
             history = [sys.executable, "-m", "tests.fakes.history"]
             subprocess.run(history, cwd=ROOT, env=gateway.environment, check=True)
+            gateway.manage("shell", "-c", BUDGETS)
             chat = {
                 "model": "acme/night-owl",
                 "messages": [{"role": "user", "content": "Who hunts at night?"}],
@@ -116,6 +122,9 @@ def main() -> None:
                 shoot(browser, gateway, "dashboard", "/admin/?period=30d&by=adapter")
                 shoot(browser, gateway, "dashboard-dark", "/admin/?period=7d", color_scheme="dark")
                 shoot(browser, gateway, "dashboard-phone", "/admin/?period=24h", viewport=chromium.PHONE)
+                shoot(browser, gateway, "traffic", "/admin/console/traffic/", viewport={"width": 1280, "height": 480})
+                shoot(browser, gateway, "requests", "/admin/accounting/requestlog/?from=30d")
+                shoot(browser, gateway, "keys", "/admin/accounting/apikey/", viewport={"width": 1280, "height": 640})
                 shoot(browser, gateway, "split", split, move_a_slider, viewport={"width": 1280, "height": 1000})
                 shoot(browser, gateway, "split-phone", split, move_a_slider, viewport=chromium.PHONE, color_scheme="dark")
                 shoot(browser, gateway, "playground", "/admin/console/playground/", ask_two_models)

@@ -147,8 +147,8 @@ class ApiKeyAdmin(ExplainedDeletion, admin.ModelAdmin):
 
     @admin.display(description="key", ordering="name")
     def name_and_label(self, key: ApiKey) -> SafeString:
-        owner = f" · {key.owner}" if key.owner else ""
-        return format_html('{}<span class="quiet under">{}{}</span>', key.name, key.label, owner)
+        told = [key.label, "management key" if key.is_management else "", str(key.owner or "")]
+        return format_html('{}<span class="quiet under">{}</span>', key.name, " · ".join(filter(None, told)))
 
     @admin.display(description="budget", ordering="limit_usd")
     def budget(self, key: Any) -> SafeString | str:

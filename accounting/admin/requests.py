@@ -48,8 +48,9 @@ class RequestLogAdmin(ReadOnly, admin.ModelAdmin):
     actions = None
     fieldsets = [
         (
-            None,
+            "Request",
             {
+                "classes": ["collapse"],
                 "fields": [
                     "request_id", "timestamp", "endpoint", "status_code", "error_type", "error", "finish_reason",
                     "native_finish_reason", ("stream", "is_cancelled", "is_estimated"), ("latency_ms", "ttft_ms"),
@@ -59,6 +60,7 @@ class RequestLogAdmin(ReadOnly, admin.ModelAdmin):
         (
             "Routing",
             {
+                "classes": ["collapse"],
                 "fields": [
                     "requested_model", "model_id", "provider", "upstream_model", "upstream_id", "attempts_table", "plan_table",
                 ]
@@ -67,6 +69,7 @@ class RequestLogAdmin(ReadOnly, admin.ModelAdmin):
         (
             "Tokens and money",
             {
+                "classes": ["collapse"],
                 "fields": [
                     ("prompt_tokens", "completion_tokens", "total_tokens"),
                     ("reasoning_tokens", "cache_read_tokens", "cache_write_tokens"),
