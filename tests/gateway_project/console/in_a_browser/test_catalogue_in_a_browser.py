@@ -92,3 +92,24 @@ def test_the_catalogues_pages_fit_a_phone(page, gateway):
     page.get_by_role("button", name="Discover models").click()
     expect(page.locator(".offers")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= chromium.PHONE["width"], "discovery"
+
+
+def test_a_price_is_added_and_the_one_it_follows_is_history(page, gateway):
+    (adapter,) = gateway.sql(
+        "SELECT a.id FROM catalog_adapter a JOIN catalog_languagemodel m ON m.id = a.model_id WHERE m.public_id = 'acme/talker'"
+    )
+    for day, prompt, shown in (("2026-11-01", "0.000004", "4 / 0"), ("2026-11-02", "0.000005", "5 / 0")):
+        page.goto(f"/admin/catalog/adapter/{adapter['id']}/change/")
+        page.get_by_role("button", name="Add another Price").click()
+        row = page.locator("#prices-group tr.dynamic-prices").last
+        row.locator("textarea").fill(f'{{"prompt": "{prompt}"}}')
+        row.locator("input.vDateField").fill(day)
+        row.locator("input.vTimeField").fill("00:00:00")
+        page.get_by_role("button", name="Save and continue editing").click()
+        expect(page.locator(".messagelist")).to_contain_text("was changed successfully")
+        first = page.locator("#prices-group tr.has_original").first
+        expect(first).to_contain_text(f"{day} 00:00 UTC")
+        expect(first).to_contain_text("in force")
+        expect(first).to_contain_text(f"{shown} USD per million tokens, in / out")
+        expect(first).to_contain_text("ada")
+    expect(page.locator("#prices-group tr.has_original").nth(1)).not_to_contain_text("in force")
