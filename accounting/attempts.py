@@ -19,6 +19,7 @@ from django.db.models import Max, Sum
 from accounting.groups import HOUR_S
 from accounting.models import HourlyAttempt
 from accounting.rows import Row
+from accounting.upserts import Upsert, moment
 from gateway_project.errors import ERROR_TYPES
 
 ANSWERED = "answered"
@@ -106,13 +107,14 @@ def summed(rows: Iterable[Row]) -> dict[tuple[int, int, str], Sums]:
 def add(rows: Iterable[Row], connection: BaseDatabaseWrapper) -> None:
     """Add a batch to the hourly rows. Call it inside the transaction that inserts the batch."""
     # Sorted, so that two processes lock the rows they share in the same order and neither waits for the other.
+    vendor = connection.vendor
     upserts = [
-        (_moment(hour, connection), adapter_id, outcome, of.n, of.retries, of.fallbacks, _moment(of.last_at, connection))
+        (moment(hour, vendor), adapter_id, outcome, of.n, of.retries, of.fallbacks, moment(of.last_at, vendor))
         for (hour, adapter_id, outcome), of in sorted(summed(rows).items(), key=lambda item: item[0])
     ]
     if upserts:
         with connection.cursor() as cursor:
-            cursor.executemany(_UPSERT, upserts)
+            _UPSERT.run(upserts, cursor)
 
 
 def by_adapter(start: datetime, end: datetime | None = None) -> dict[int, Tried]:
@@ -149,15 +151,10 @@ def _outcome(attempt: _Attempt) -> str:
     return GIVEN_UP if attempt.error else ANSWERED
 
 
-def _moment(timestamp: float, connection: BaseDatabaseWrapper) -> Any:
-    return connection.ops.adapt_datetimefield_value(datetime.fromtimestamp(timestamp, UTC))
-
-
-_TABLE = HourlyAttempt._meta.db_table
-_UPSERT = (
-    f"INSERT INTO {_TABLE} (hour, adapter_id, outcome, n, retries, fallbacks, last_at) "  # noqa: S608
-    "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (hour, adapter_id, outcome) DO UPDATE SET "
-    f"n = {_TABLE}.n + excluded.n, retries = {_TABLE}.retries + excluded.retries, "
-    f"fallbacks = {_TABLE}.fallbacks + excluded.fallbacks, "
-    f"last_at = CASE WHEN excluded.last_at > {_TABLE}.last_at THEN excluded.last_at ELSE {_TABLE}.last_at END"
+_UPSERT = Upsert(
+    HourlyAttempt._meta.db_table,
+    "hour, adapter_id, outcome",
+    found_by=("hour", "adapter_id", "outcome"),
+    added=("n", "retries", "fallbacks"),
+    latest=("last_at",),
 )

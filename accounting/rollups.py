@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import operator
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -23,7 +22,10 @@ from accounting import sketch
 from accounting.groups import Group, Named
 from accounting.models import HourlyError, HourlySketch, HourlySpread, HourlyUsage, UsageTotal
 from accounting.rows import Row
+from accounting.upserts import Upsert, epoch_s, moment
 from gateway_project.errors import ERROR_TYPES
+
+Key = TypeVar("Key", bound=Hashable)
 
 _attempts = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -82,13 +84,11 @@ class Sums:
 
     def add(self, other: Sums) -> None:
         """Add the sums of another group."""
-        for name in (*COUNTS, "cost_usd"):
+        for name in (*COUNTS, "cost_usd", "latency", "ttft"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.provider = other.provider
         self.last_used_at = max(self.last_used_at, other.last_used_at)
         self.error_types.update(other.error_types)
-        self.latency += other.latency
-        self.ttft += other.ttft
 
     def _count_success(self, latency_ms: int, ttft_ms: int | None) -> None:
         self.successes += 1
@@ -96,6 +96,17 @@ class Sums:
         self.latency += sketch.of(latency_ms)
         if ttft_ms is not None:
             self.ttft += sketch.of(ttft_ms)
+
+
+def lay(onto: dict[Key, Sums], key: Key, sums: Sums) -> None:
+    """Add `sums` to what `onto` has under `key`, and leave it as it is: it may be laid elsewhere too."""
+    before = onto.get(key)
+    if before is None:
+        onto[key] = sums
+        return
+    together = onto[key] = Sums()
+    together.add(before)
+    together.add(sums)
 
 
 def summed(rows: Iterable[Row]) -> dict[Group, Sums]:
@@ -122,19 +133,16 @@ def add(rows: Iterable[Row], connection: BaseDatabaseWrapper) -> tuple[dict[Grou
 
 def add_sums(groups: Mapping[Group, Sums], connection: BaseDatabaseWrapper) -> tuple[dict[Group, Sums], Named]:
     """As `add`, for a batch that is summed already."""
+    existing: dict[Group, Sums] = {}
     with connection.cursor() as cursor:
         named = Named.of(groups, cursor)
-        existing: dict[Group, Sums] = {}
         for group, sums in groups.items():
-            existing.setdefault(named.existing(group), Sums()).add(sums)
+            lay(existing, named.existing(group), sums)
         # Sorted, so that two processes lock the rows they share in the same order and neither waits for the other.
-        in_order = sorted(existing.items(), key=operator.itemgetter(0))
-        _add_sketches({_add_hour(group, sums, connection, cursor): sums for group, sums in in_order}, cursor)
-        _add_spread(existing, connection, cursor)
-        totals = [(named.total(group), sums) for group, sums in existing.items()]
-        for pks, sums in sorted(totals, key=operator.itemgetter(0)):
-            amounts = (sums.requests, sums.total_tokens, sums.cost_usd, _moment(sums.last_used_at, connection))
-            cursor.execute(_UPSERT_TOTAL, [*(pk or None for pk in pks), *amounts])
+        in_order = dict(sorted(existing.items(), key=operator.itemgetter(0)))
+        _add_hours(in_order, connection.vendor, cursor)
+        _add_spread(in_order, connection.vendor, cursor)
+        _add_totals(in_order, named, connection.vendor, cursor)
     return existing, named
 
 
@@ -153,21 +161,33 @@ def add_cost(differences: Mapping[Group, Decimal], connection: BaseDatabaseWrapp
             totals[named.total(group)] += usd
         # In the order of `add`, so that neither waits for the other.
         for group, usd in sorted(hours.items()):
-            cursor.execute(_ADD_TO_HOUR, [usd, _moment(group.hour, connection), *group[1:]])
+            cursor.execute(_ADD_TO_HOUR, [usd, moment(group.hour, connection.vendor), *group[1:]])
             if not cursor.rowcount:
                 raise LookupError(f"{group} has no hourly sums, so its cost cannot be corrected; was it ever summed?")
         for pks, usd in sorted(totals.items()):
             cursor.execute(_ADD_TO_TOTAL, [usd, *pks])
 
 
-def _add_hour(group: Group, sums: Sums, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> int:
-    """Add what is counted; returns the id of the hourly row, which stays locked until the transaction ends."""
-    key = [_moment(group.hour, connection), group.model_id, group.adapter_id or None, group.api_key_id or None]
-    cursor.execute(_UPSERT_HOUR, [*key, sums.provider, sums.cost_usd, *_counts_of(sums)])
-    usage_id: int = cursor.fetchone()[0]
-    if sums.error_types:
-        cursor.executemany(_UPSERT_ERROR, [(usage_id, name, n) for name, n in sorted(sums.error_types.items())])
-    return usage_id
+def _add_hours(groups: Mapping[Group, Sums], vendor: str, cursor: CursorWrapper) -> None:
+    rows = [
+        (
+            moment(hour, vendor),
+            model_id,
+            adapter_id or None,
+            key_id or None,
+            sums.provider,
+            sums.cost_usd,
+            *_counts_of(sums),
+        )
+        for (hour, model_id, adapter_id, key_id), sums in groups.items()
+    ]
+    by_usage = {
+        usage_id: groups[Group(epoch_s(hour), model_id, adapter_id or 0, key_id or 0)]
+        for usage_id, hour, model_id, adapter_id, key_id in _HOURS.run(rows, cursor)
+    }
+    errors = [(pk, name, n) for pk, sums in sorted(by_usage.items()) for name, n in sorted(sums.error_types.items())]
+    _ERRORS.run(errors, cursor)
+    _add_sketches(by_usage, cursor)
 
 
 def _add_sketches(by_usage: Mapping[int, Sums], cursor: CursorWrapper) -> None:
@@ -182,19 +202,33 @@ def _add_sketches(by_usage: Mapping[int, Sums], cursor: CursorWrapper) -> None:
     cursor.executemany(_REPLACE_SKETCH, rows)
 
 
-def _add_spread(groups: Mapping[Group, Sums], connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
+def _add_spread(groups: Mapping[Group, Sums], vendor: str, cursor: CursorWrapper) -> None:
     """Add the sketches of all keys together."""
-    together: dict[tuple[int, str, str, int], Sums] = defaultdict(Sums)
+    together: dict[tuple[int, str, str, int], Sums] = {}
     for group, sums in groups.items():
         if sums.latency:
-            together[group.hour, group.model_id, sums.provider, group.adapter_id].add(sums)
-    rows = []
-    for (hour, model_id, provider, adapter_id), sums in sorted(together.items(), key=operator.itemgetter(0)):
-        cursor.execute(_LOCK_SPREAD, [_moment(hour, connection), model_id, provider, adapter_id or None, *_NOTHING])
-        pk, *packed = cursor.fetchone()
-        rows.append((*_packed(sums, packed), pk))
-    if rows:
-        cursor.executemany(_UPDATE_SPREAD, rows)
+            lay(together, (group.hour, group.model_id, sums.provider, group.adapter_id), sums)
+    rows = [
+        (moment(hour, vendor), model_id, provider, adapter_id or None, *_NOTHING)
+        for hour, model_id, provider, adapter_id in sorted(together)
+    ]
+    updates = []
+    for pk, latency, ttft, hour, model_id, provider, adapter_id in _SPREAD.run(rows, cursor):
+        sums = together[epoch_s(hour), model_id, provider, adapter_id or 0]
+        updates.append((*_packed(sums, (latency, ttft)), pk))
+    if updates:
+        cursor.executemany(_UPDATE_SPREAD, updates)
+
+
+def _add_totals(groups: Mapping[Group, Sums], named: Named, vendor: str, cursor: CursorWrapper) -> None:
+    totals: dict[tuple[int, int, int], Sums] = {}
+    for group, sums in groups.items():
+        lay(totals, named.total(group), sums)
+    rows = [
+        (*(pk or None for pk in pks), sums.requests, sums.total_tokens, sums.cost_usd, moment(sums.last_used_at, vendor))
+        for pks, sums in sorted(totals.items(), key=operator.itemgetter(0))
+    ]
+    _TOTALS.run(rows, cursor)
 
 
 def _packed(sums: Sums, kept: Sequence[bytes | memoryview]) -> tuple[bytes, bytes]:
@@ -203,63 +237,45 @@ def _packed(sums: Sums, kept: Sequence[bytes | memoryview]) -> tuple[bytes, byte
     return sketch.pack(latency + sums.latency), sketch.pack(ttft + sums.ttft)
 
 
-def _moment(timestamp: float, connection: BaseDatabaseWrapper) -> Any:
-    return connection.ops.adapt_datetimefield_value(datetime.fromtimestamp(timestamp, UTC))
-
-
-def _upsert(table: str, key: Sequence[str], counted: Sequence[str], *, target: str = "", latest: str = "") -> str:
-    columns = [*key, *counted]
-    increments = [f"{name} = {table}.{name} + excluded.{name}" for name in counted if name != "cost_usd"]
-    if "cost_usd" in counted:
-        # SQLite adds decimals as floating point; rounding to the column's scale keeps that from ever adding up.
-        increments.append(f"cost_usd = ROUND({table}.cost_usd + excluded.cost_usd, 12)")
-    if latest:
-        columns.append(latest)
-        later = f"excluded.{latest} > {table}.{latest}"
-        increments.append(f"{latest} = CASE WHEN {later} THEN excluded.{latest} ELSE {table}.{latest} END")
-    return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
-        f"ON CONFLICT ({target or ', '.join(key)}) DO UPDATE SET {', '.join(increments)}"
-    )
-
-
 COUNTS = tuple(column.name for column in fields(Sums) if column.type == "int")
 """The counting columns of `HourlyUsage`."""
 
 _counts_of = operator.attrgetter(*COUNTS)
 
-_UPSERT_HOUR = (
-    _upsert(
-        HourlyUsage._meta.db_table,
-        ("hour", "model_id", "adapter_id", "api_key_id", "provider"),
-        ("cost_usd", *COUNTS),
-        target="hour, model_id, COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)",
-    )
-    + " RETURNING id"
-)
-_UPSERT_ERROR = _upsert(HourlyError._meta.db_table, ("usage_id", "error_type"), ("n",))
 _NOTHING = (sketch.pack(0), sketch.pack(0))
-_SKETCHES, _SPREAD = HourlySketch._meta.db_table, HourlySpread._meta.db_table
+_KEY = ("hour", "model_id", "adapter_id", "api_key_id")
+_HOURS = Upsert(
+    HourlyUsage._meta.db_table,
+    "hour, model_id, COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)",
+    found_by=(*_KEY, "provider"),
+    added=("cost_usd", *COUNTS),
+    returning=("id", *_KEY),
+)
+_ERRORS = Upsert(HourlyError._meta.db_table, "usage_id, error_type", ("usage_id", "error_type"), ("n",))
+_TOTALS = Upsert(
+    UsageTotal._meta.db_table,
+    "COALESCE(model_id, 0), COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)",
+    found_by=("model_id", "adapter_id", "api_key_id"),
+    added=("requests", "total_tokens", "cost_usd"),
+    latest=("last_used_at",),
+)
+_SPREAD_KEY = ("hour", "model_id", "provider", "adapter_id")
+_SPREAD = Upsert(
+    HourlySpread._meta.db_table,
+    "hour, model_id, provider, COALESCE(adapter_id, 0)",
+    found_by=_SPREAD_KEY,
+    added=(),
+    kept=("latency", "ttft"),
+    returning=("id", "latency", "ttft", *_SPREAD_KEY),
+)
+_UPDATE_SPREAD = f"UPDATE {HourlySpread._meta.db_table} SET latency = %s, ttft = %s WHERE id = %s"  # noqa: S608
+_SKETCHES = HourlySketch._meta.db_table
 _REPLACE_SKETCH = (
     f"INSERT INTO {_SKETCHES} (usage_id, latency, ttft) VALUES (%s, %s, %s) "  # noqa: S608
     "ON CONFLICT (usage_id) DO UPDATE SET latency = excluded.latency, ttft = excluded.ttft"
 )
-# The update changes nothing: it locks the row, so that it can be read and then written.
-_LOCK_SPREAD = (
-    f"INSERT INTO {_SPREAD} (hour, model_id, provider, adapter_id, latency, ttft) VALUES (%s, %s, %s, %s, %s, %s) "  # noqa: S608
-    "ON CONFLICT (hour, model_id, provider, COALESCE(adapter_id, 0)) DO UPDATE SET hour = excluded.hour "
-    "RETURNING id, latency, ttft"
-)
-_UPDATE_SPREAD = f"UPDATE {_SPREAD} SET latency = %s, ttft = %s WHERE id = %s"  # noqa: S608
-_UPSERT_TOTAL = _upsert(
-    UsageTotal._meta.db_table,
-    ("model_id", "adapter_id", "api_key_id"),
-    ("requests", "total_tokens", "cost_usd"),
-    target="COALESCE(model_id, 0), COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)",
-    latest="last_used_at",
-)
 
-# Rounded as in `_upsert`.
+# Rounded as in `Upsert`.
 _ADD_TO_HOUR = (
     f"UPDATE {HourlyUsage._meta.db_table} SET cost_usd = ROUND(cost_usd + %s, 12) "  # noqa: S608
     "WHERE hour = %s AND model_id = %s AND COALESCE(adapter_id, 0) = %s AND COALESCE(api_key_id, 0) = %s"

@@ -10,9 +10,8 @@ import operator
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
@@ -20,8 +19,9 @@ from django.db.backends.utils import CursorWrapper
 from accounting import sketch
 from accounting.groups import Group, Named
 from accounting.models import SlotUsage
-from accounting.rollups import Sums, summed
+from accounting.rollups import Sums, lay, summed
 from accounting.rows import Row
+from accounting.upserts import Upsert, epoch_s, moment
 
 FINE_S, QUARTER_S, DAY_S = 120, 6 * 3600, 86400
 KEPT_S = {FINE_S: 3 * 3600, QUARTER_S: 9 * DAY_S, DAY_S: 62 * DAY_S}
@@ -49,18 +49,24 @@ def add(rows: Sequence[Row], hours: Mapping[Group, Sums], named: Named, connecti
     Call it after that, in the same transaction.
     """
     now = time.time()
-    slots: dict[Slot, Sums] = defaultdict(Sums)
+    slots: dict[Slot, Sums] = {}
     for grain_s in (QUARTER_S, DAY_S):
-        _lay_together(slots, hours, grain_s, now)
+        for group, sums in hours.items():
+            if group.hour > now - KEPT_S[grain_s]:
+                lay(slots, _slot(grain_s, group), sums)
     for start, sums_of_slot in _fine(rows, hours, named, now):
         for group, sums in sums_of_slot.items():
-            slots[Slot(FINE_S, start, *group[1:])].add(sums)
-    is_new = False
+            lay(slots, Slot(FINE_S, start, *group[1:]), sums)
+    # In one order, so that two processes that share rows do not wait for each other.
+    upserts = [
+        (grain_s, moment(start, connection.vendor), model_id, adapter_id or None, key_id or None,
+         sums.provider, sums.cost_usd, *_counts_of(sums), _NOTHING)
+        for (grain_s, start, model_id, adapter_id, key_id), sums in sorted(slots.items(), key=operator.itemgetter(0))
+    ]  # fmt: skip
     with connection.cursor() as cursor:
-        # In one order, so that two processes that share rows do not wait for each other.
-        sketches = []
-        for slot, sums in sorted(slots.items(), key=operator.itemgetter(0)):
-            pk, requests, ttft = _upsert(slot, sums, connection, cursor)
+        is_new, sketches = False, []
+        for pk, requests, ttft, grain_s, start, model_id, adapter_id, key_id in _UPSERT.run(upserts, cursor):
+            sums = slots[Slot(grain_s, epoch_s(start), model_id, adapter_id or 0, key_id or 0)]
             is_new |= requests == sums.requests
             if sums.ttft:
                 # The row is locked now: nobody else adds to the sketch that was read.
@@ -85,17 +91,11 @@ def add_cost(differences: Mapping[Group, Decimal], connection: BaseDatabaseWrapp
             for grain_s in (QUARTER_S, DAY_S):
                 changes[_slot(grain_s, group)] += usd
         for slot, usd in sorted(changes.items()):
-            cursor.execute(_ADD_COST, [usd, slot.grain_s, _moment(slot.start, connection), *slot[2:]])
+            cursor.execute(_ADD_COST, [usd, slot.grain_s, moment(slot.start, connection.vendor), *slot[2:]])
 
 
 def _slot(grain_s: int, group: Group) -> Slot:
     return Slot(grain_s, group.hour // grain_s * grain_s, *group[1:])
-
-
-def _lay_together(slots: dict[Slot, Sums], hours: Mapping[Group, Sums], grain_s: int, now: float) -> None:
-    for group, sums in hours.items():
-        if group.hour > now - KEPT_S[grain_s]:
-            slots[_slot(grain_s, group)].add(sums)
 
 
 def _fine(
@@ -111,40 +111,30 @@ def _fine(
         if len(by_start) == 1:
             yield start, hours
             continue
-        existing: dict[Group, Sums] = defaultdict(Sums)
+        existing: dict[Group, Sums] = {}
         for group, sums in summed(part).items():
-            existing[named.existing(group)].add(sums)
+            lay(existing, named.existing(group), sums)
         yield start, existing
-
-
-def _upsert(slot: Slot, sums: Sums, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> tuple[int, int, bytes]:
-    """Add what is counted. Gives the slot's id, its requests, and its sketch, which is as it was."""
-    key = [slot.grain_s, _moment(slot.start, connection), slot.model_id, slot.adapter_id or None, slot.api_key_id or None]
-    cursor.execute(_UPSERT, [*key, sums.provider, sums.cost_usd, *_counts_of(sums), sketch.pack(0)])
-    pk, requests, ttft = cursor.fetchone()
-    return pk, requests, ttft
 
 
 def _prune(now: float, connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
     for grain_s, kept_s in KEPT_S.items():
-        old = [grain_s, _moment(int(now) - kept_s, connection)]
+        old = [grain_s, moment(int(now) - kept_s, connection.vendor)]
         cursor.execute(_DELETE_OLD, old)
-
-
-def _moment(timestamp: int, connection: BaseDatabaseWrapper) -> Any:
-    return connection.ops.adapt_datetimefield_value(datetime.fromtimestamp(timestamp, UTC))
 
 
 _counts_of = operator.attrgetter(*COUNTS)
 _TABLE = SlotUsage._meta.db_table
 _DELETE_OLD = f"DELETE FROM {_TABLE} WHERE grain_s = %s AND start < %s"  # noqa: S608
-_COLUMNS = ("grain_s", "start", "model_id", "adapter_id", "api_key_id", "provider", "cost_usd", *COUNTS, "ttft")
-_UPSERT = (
-    f"INSERT INTO {_TABLE} ({', '.join(_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_COLUMNS))}) "  # noqa: S608
-    "ON CONFLICT (grain_s, start, model_id, COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)) DO UPDATE SET "
-    # SQLite adds decimals as floating point; rounding to the column's scale keeps that from ever adding up.
-    f"cost_usd = ROUND({_TABLE}.cost_usd + excluded.cost_usd, 12), "
-    f"{', '.join(f'{name} = {_TABLE}.{name} + excluded.{name}' for name in COUNTS)} RETURNING id, requests, ttft"
+_NOTHING = sketch.pack(0)
+_KEY = ("grain_s", "start", "model_id", "adapter_id", "api_key_id")
+_UPSERT = Upsert(
+    _TABLE,
+    "grain_s, start, model_id, COALESCE(adapter_id, 0), COALESCE(api_key_id, 0)",
+    found_by=(*_KEY, "provider"),
+    added=("cost_usd", *COUNTS),
+    kept=("ttft",),
+    returning=("id", "requests", "ttft", *_KEY),
 )
 _UPDATE_SKETCH = f"UPDATE {_TABLE} SET ttft = %s WHERE id = %s"  # noqa: S608
 _ADD_COST = (

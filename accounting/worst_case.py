@@ -16,7 +16,7 @@ from catalog.prices import Prices
 
 MAX_KNOWN = 10_000
 MOST_SEARCHES = 10
-"""How many web searches are reserved for a request that asks for them. Providers set no bound of their own; few answers need more."""
+"""How many web searches are reserved for a request that asks for them. Providers set no bound of their own; few need more."""
 _NOISE = 1e-6
 _INPUT = {"audio": "audio", "image": "image_token"}
 _OUTPUT = {"audio": "audio_output", "image": "image_output"}

@@ -19,8 +19,11 @@ from accounting.lines import decode
 
 logger = logging.getLogger("gateway.ledger")
 
-BATCH_LINES = 500
+BATCH_LINES = 1000
 PAUSE_S = 0.2
+BUSY_LINES = 20
+BUSY_PAUSE_S = 0.8
+"""After a batch of so many lines the next one waits longer: most of what a small batch costs does not depend on its size."""
 ADOPT_EVERY_S = 5.0
 ROTATE_BYTES = 16 << 20
 ROTATE_AFTER_S = 60.0
@@ -61,10 +64,10 @@ class Writer(threading.Thread):
     def run(self) -> None:
         try:
             while not self._stopping.is_set():
-                if not self._turn():
-                    self._stopping.wait(max(PAUSE_S, self._backoff_s))
+                self._stopping.wait(self._turn())
             while self._has_backlog() and time.monotonic() < self._deadline:
-                if not self._turn() and self.last_error:
+                self._turn()
+                if self.last_error:
                     time.sleep(PAUSE_S)
         finally:
             connections[self._using].close()
@@ -73,21 +76,23 @@ class Writer(threading.Thread):
     def _has_backlog(self) -> bool:
         return any(not segment.is_drained for segment in self._journal.segments())
 
-    def _turn(self) -> bool:
-        """Write one batch. True: a full one, so that more is probably waiting."""
+    def _turn(self) -> float:
+        """Write one batch; how long to wait before the next, in seconds."""
         try:
             if time.monotonic() - self._adopted_at > ADOPT_EVERY_S:
                 self.adopt()
             self._rotate()
-            is_full = self._write_batch()
+            lines, is_full = self._write_batch()
         except Exception as error:  # noqa: BLE001  the journal holds everything; only a living thread ever empties it
             self._retry_later(error)
-            return False
+            return max(PAUSE_S, self._backoff_s)
         if self.last_error:
             logger.info("request logs are written again")
         self._backoff_s = 0.0
         self.last_error = None
-        return is_full
+        if is_full:
+            return 0
+        return BUSY_PAUSE_S if lines >= BUSY_LINES else PAUSE_S
 
     def _retry_later(self, error: Exception) -> None:
         if isinstance(error, Error):
@@ -99,17 +104,20 @@ class Writer(threading.Thread):
         # Whatever happened to the connection, the next attempt starts on a fresh one.
         connections[self._using].close()
 
-    def _write_batch(self) -> bool:
-        """Write the oldest lines of the journal, retire segments that have none left. True: as many as a batch holds."""
+    def _write_batch(self) -> tuple[int, bool]:
+        """Write the oldest lines of the journal, retire segments that have none left.
+
+        How many that were, and whether they are as many as a batch holds, so that more is probably waiting.
+        """
         for segment in list(self._journal.segments()):
             lines = segment.read(BATCH_LINES)
             if lines:
                 self._write(segment, lines)
-                return len(lines) == BATCH_LINES or sum(map(len, lines)) > BLOCK_BYTES // 2
+                return len(lines), len(lines) == BATCH_LINES or sum(map(len, lines)) > BLOCK_BYTES // 2
             if segment is not self._journal.current:
                 self._retire(segment)
         self.oldest_unwritten_at = None
-        return False
+        return 0, False
 
     def _write(self, segment: Segment, raw_lines: list[bytes]) -> None:
         """Write lines that follow each other; on one that the database refuses, find it by halves and set it aside."""
