@@ -66,13 +66,15 @@ class PatientConnection(HttpToolsProtocol):
     # --- Slow and endless heads ---
 
     def data_received(self, data: bytes) -> None:
-        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
-            self._expect_head()  # the next request of a kept connection, from its first byte on
         self._unparsed_bytes += len(data)
         super().data_received(data)
-        if self._unparsed_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
+        if not self._unparsed_bytes or self.transport.is_closing():
+            return  # Most requests: the head came whole.
+        if self._unparsed_bytes > HEAD_LIMIT_BYTES:
             limit_kib = HEAD_LIMIT_BYTES // 1024
             self._refuse(HeadTooLarge(f"Request line and headers exceed {limit_kib} KiB; send fewer or shorter ones."))
+        elif self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._expect_head()  # the next request of a kept connection, from its first bytes on
 
     def on_message_begin(self) -> None:
         self._unparsed_bytes = 1  # at least; not none, which would be a connection never used
