@@ -74,6 +74,7 @@ class Breaker:
         "_rules",
         "_suspected_until",
         "faults_in_a_row",
+        "is_asked",
     )
 
     def __init__(self, rules: BreakerRules = DEFAULT_RULES) -> None:
@@ -85,6 +86,8 @@ class Breaker:
         self._is_hearsay = False
         self._suspected_until = 0.0
         self.faults_in_a_row = 0
+        self.is_asked = False
+        """Whether the present pause is one that the provider has asked for."""
 
     def is_open(self, now: float) -> bool:
         """Whether no call may start now: paused, or half open with its probe already under way."""
@@ -126,7 +129,7 @@ class Breaker:
         self._count(now, is_fault=True)
         self.faults_in_a_row += 1
         if retry_after_s is not None:
-            self._pause(now, min(retry_after_s, self._rules.max_retry_after_s))
+            self._pause(now, min(retry_after_s, self._rules.max_retry_after_s), is_asked=True)
         elif self._paused_until is None:
             if self._is_too_much(now):
                 self._pause(now, self._pause_s)
@@ -138,7 +141,7 @@ class Breaker:
     def hear_pause(self, now: float, seconds: float, *, is_asked: bool, last_success_at: float | None) -> None:
         """Another process has paused the adapter for `seconds`. `is_asked`: because the provider said so, which is true for all."""
         if is_asked:
-            self._hear(now, min(seconds, self._rules.max_retry_after_s))
+            self._hear(now, min(seconds, self._rules.max_retry_after_s), is_asked=True)
         elif last_success_at is not None and now - last_success_at < self._rules.contradicts_s:
             self._suspected_until = now + seconds
         else:
@@ -157,19 +160,20 @@ class Breaker:
     def _is_probing(self, now: float) -> bool:
         return self._probing_since is not None and now - self._probing_since < self._rules.probe_timeout_s
 
-    def _pause(self, now: float, seconds: float) -> None:
-        self._paused_until = max(self._paused_until or 0.0, now + seconds)
+    def _pause(self, now: float, seconds: float, *, is_asked: bool = False) -> None:
+        if now + seconds >= (self._paused_until or 0.0):
+            self._paused_until, self.is_asked = now + seconds, is_asked
         self._probing_since = None
         self._is_hearsay = False
 
-    def _hear(self, now: float, seconds: float) -> None:
+    def _hear(self, now: float, seconds: float, *, is_asked: bool = False) -> None:
         is_own = self._paused_until is not None and not self._is_hearsay
-        self._pause(now, seconds)
+        self._pause(now, seconds, is_asked=is_asked)
         self._is_hearsay = not is_own
 
     def _close(self) -> None:
         self._paused_until = self._probing_since = None
-        self._is_hearsay, self._suspected_until = False, 0.0
+        self._is_hearsay, self._suspected_until, self.is_asked = False, 0.0, False
         self._pause_s = self._rules.pause_s
         self._buckets.clear()
 

@@ -39,12 +39,16 @@ class EngineView:
 
 @dataclass(frozen=True, slots=True)
 class HealthView:
-    """One adapter at one moment, frozen. Times are of the same clock as `now`."""
+    """One adapter at one moment, frozen. Times are of the same clock as `now`.
+
+    `is_rate_limited`: it is paused because its provider asked for that.
+    """
 
     adapter_id: int
     in_flight: int = 0
     state: BreakerState = BreakerState.CLOSED
     retry_in_s: float = 0.0
+    is_rate_limited: bool = False
     faults_in_a_row: int = 0
     measured: Measured = NOTHING
     last_error: str | None = None
@@ -222,6 +226,7 @@ class Health:
             in_flight=adapter.in_flight,
             state=adapter.breaker.state(now),
             retry_in_s=adapter.breaker.retry_in_s(now),
+            is_rate_limited=adapter.breaker.is_asked,
             faults_in_a_row=adapter.breaker.faults_in_a_row,
             measured=self.measured(adapter_id, now),
             last_error=adapter.last_error,

@@ -1,7 +1,8 @@
 """The error for a request that nothing may serve: what kind, and why, adapter by adapter.
 
 Pure. 404 where the request (or the set-up of the model) rules everything out, 503 where it would have been served at
-another moment, 403 where the key may not use the model; each with OpenRouter's `availability` (openrouter.md 4.3).
+another moment, 429 where only limits are in the way, 403 where the key may not use the model; each with OpenRouter's
+`availability` (openrouter.md 4.3).
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from dataclasses import asdict
 from typing import Any
 
 from catalog.entries import Catalogue, ModelEntry
-from gateway_project.errors import GatewayError, ModelNotFound, NoCandidates, NoEndpoints, PermissionDenied
+from gateway_project.errors import (
+    GatewayError,
+    ModelNotFound,
+    NoCandidates,
+    NoEndpoints,
+    PermissionDenied,
+    ProviderRateLimited,
+)
 from routingapp import limit_refusals
 from routingapp.ask import Ask, Exclusion
 from routingapp.capacity import Capacity
@@ -62,6 +70,8 @@ def nothing_left(
         return limited
     if Cause.STATE in causes or causes <= {Cause.CONFIGURATION}:
         waits = _waits(models, known, health, now, capacity)
+        if _is_rate_limited(known, health, now):
+            return _rate_limited(names, ask, known, metadata, min(waits))
         return _unavailable(names, ask, known, metadata, waits)
     if all(exclusion.code == "key_models" for exclusion in known):
         return PermissionDenied(
@@ -90,6 +100,29 @@ def _unavailable(
     return NoCandidates(
         f"{names} cannot be served right now: {reasons}", metadata=metadata, headers=headers, availability=availability
     )
+
+
+def _is_rate_limited(exclusions: Sequence[Exclusion], health: Health, now: float) -> bool:
+    """Whether nothing but providers' own limits, which they have told with `Retry-After`, is in the way."""
+    in_the_way = [each for each in exclusions if BY_CODE[each.code].cause is not Cause.CONFIGURATION]
+    return bool(in_the_way) and all(
+        each.code == "breaker_open" and each.adapter_id is not None and health.view(each.adapter_id, now).is_rate_limited
+        for each in in_the_way
+    )
+
+
+def _rate_limited(
+    names: str, ask: Ask, exclusions: Sequence[Exclusion], metadata: dict[str, Any], wait_s: float
+) -> ProviderRateLimited:
+    retry_after = max(1, math.ceil(wait_s))
+    error = ProviderRateLimited(
+        f"{names} is rate limited by its providers. Try again in {retry_after} s. {_reasons(exclusions)}",
+        retry_after_s=retry_after,
+    )
+    error.metadata |= metadata
+    error.availability = _availability("temporarily_unavailable", ask, exclusions, retryable=True)
+    error.availability["retry_after"] = retry_after
+    return error
 
 
 def _waits(

@@ -210,6 +210,12 @@ def test_a_lone_provider_that_rests_for_long_is_not_waited_for(ask, fake, stream
     assert response.headers["retry-after"] == "120"
     assert calls(fake, ask.marker, model) == (1, 0)
 
+    after = Asker(ask.gateway, f"{ask.marker}-after").chat(model, stream=stream)
+    error = rules.is_error(after.json(), 429, "rate_limit_exceeded")
+    assert 1 <= int(after.headers["retry-after"]) <= 120
+    assert [exclusion["code"] for exclusion in error["metadata"]["exclusions"]] == ["breaker_open"]
+    assert fake.calls_with(f"{ask.marker}-after") == [], "whoever comes later is told so without asking"
+
 
 def test_a_lone_provider_that_rests_briefly_is_waited_for(ask, fake):
     assert ask.stream("chaos/rests-briefly").text == FOUR

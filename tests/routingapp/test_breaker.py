@@ -133,6 +133,7 @@ def test_the_provider_sets_the_pause_it_asks_for(breaker: Breaker):
     breaker.faulted(NOW, retry_after_s=42)
     assert breaker.is_open(NOW + 41.9)
     assert not breaker.is_open(NOW + 42)
+    assert breaker.is_asked
 
     breaker.faulted(NOW + 42, retry_after_s=1e9)
     assert breaker.retry_in_s(NOW + 42) == RULES.max_retry_after_s
@@ -142,6 +143,16 @@ def test_a_shorter_retry_after_does_not_cut_a_pause(breaker: Breaker):
     opened(breaker).faulted(NOW, retry_after_s=1)
 
     assert breaker.retry_in_s(NOW) == 10
+    assert not breaker.is_asked
+
+
+def test_a_longer_one_does_and_ends_with_the_pause(breaker: Breaker):
+    opened(breaker).faulted(NOW, retry_after_s=60)
+    assert breaker.is_asked
+
+    breaker.started(NOW + 60)
+    breaker.succeeded(NOW + 61)
+    assert not breaker.is_asked
 
 
 # --- what other processes say -----------------------------------------------------------------------------------------

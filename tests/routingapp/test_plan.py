@@ -17,6 +17,7 @@ from gateway_project.errors import (
     NoCandidates,
     NoEndpoints,
     PermissionDenied,
+    ProviderRateLimited,
     ProviderUnavailable,
 )
 from routingapp import plan
@@ -336,6 +337,33 @@ def test_open_breakers_everywhere_are_a_503_that_says_when_to_come_back():
     assert error.availability["retryable"] is True
     assert error.availability["retry_after"] == 6
     assert "one: paused for another 6 s after faults; the last one: ProviderUnavailable: boom" in error.message
+
+
+def limited(world: World, adapter_id: int, seconds: float) -> None:
+    world.health.started(adapter_id, NOW)
+    world.health.failed(adapter_id, NOW, ProviderRateLimited("slow down", retry_after_s=seconds))
+
+
+def test_where_every_provider_asks_for_a_pause_the_answer_is_a_429_that_says_how_long():
+    world = serve("one", "two", "off", off={"unconfigured": "environment variable OFF_KEY is not set"})
+    limited(world, 1, 90)
+    limited(world, 2, 40)
+    error = refused(world, ProviderRateLimited, now=NOW + 5)
+
+    assert (error.status, error.headers["Retry-After"]) == (429, "35")
+    assert error.availability is not None
+    assert (error.availability["retry_after"], error.availability["retryable"]) == (35, True)
+    assert [each["code"] for each in error.metadata["exclusions"]] == ["unconfigured", "breaker_open", "breaker_open"]
+
+
+def test_where_another_one_has_failed_it_is_a_503_all_the_same():
+    world = serve("one", "two")
+    limited(world, 1, 90)
+    for _ in range(5):
+        world.health.started(2, NOW)
+        world.health.failed(2, NOW, ProviderUnavailable("boom"))
+
+    refused(world, NoCandidates, now=NOW + 5)
 
 
 def test_what_the_request_rules_out_anyway_is_a_404_even_while_a_breaker_is_open():
