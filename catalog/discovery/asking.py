@@ -1,7 +1,7 @@
 """Asks a provider for its list of models, as an operator who waits for it: one short conversation within bounds.
 
-Not the request path: `requests`, synchronous. The address is the provider's own base URL, which only operators write
-(SECURITY.md); redirects are not followed, the environment's proxies not used, and the key travels in a header alone.
+Not the request path: `requests`, synchronous. The address is the provider's own base URL, which only operators write, and never
+one of a cloud's metadata (SECURITY.md). Redirects are not followed, the environment's proxies not used, the key is in a header.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import RequestException, SSLError, Timeout
 
 from catalog.discovery import offers
+from catalog.discovery.guard import ForbiddenAddress, GuardedAdapter
 from catalog.discovery.offers import Offer, Unreadable
 from catalog.entries import DialectName, Lookup, ProviderEntry, resolve
 from catalog.loader import provider_entry
@@ -57,6 +58,8 @@ def ask(provider: Provider, lookup: Lookup) -> Offered:
     left_out = size = 0
     with requests.Session() as session:
         session.trust_env = False
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, GuardedAdapter())
         session.headers.update(_headers(entry, key))
         query: Mapping[str, str] | None = offers.first_query(entry.dialect)
         for _ in range(MAX_PAGES):
@@ -99,6 +102,9 @@ def _get(session: requests.Session, entry: ProviderEntry, query: Mapping[str, st
             stream=True,
         ) as response:
             return _body(response, entry, deadline, room)
+    except ForbiddenAddress as error:
+        rule = "which is link-local or a cloud's metadata: no provider is there. Correct the base URL."
+        raise DiscoveryFailed(f"{host} leads to {error.address}, {rule}") from error
     except (Timeout, urllib3.exceptions.TimeoutError) as error:
         raise DiscoveryFailed(
             f"{host} did not answer within {SILENCE_S:.0f} s. Is it running, and can it be reached?"

@@ -50,6 +50,26 @@ class TestProviders:
         told = errors_of(browser.post(page, filled_in(browser, page, api_key="sk-very-secret")))
         assert "Write the name of an environment variable" in told["api_key"][0]
 
+    @pytest.mark.parametrize(
+        ("field", "value", "told"),
+        [
+            ("base_url", "https://ada:hidden@acme.example/v1", "Leave out user, password and query"),
+            ("base_url", "https://acme.example/v1?key=x", "Leave out user, password and query"),
+            ("base_url", "acme.example", "Start with http://"),
+            ("slug", "Acme", "Write it in lower-case letters and digits, e.g. acme."),
+        ],
+    )
+    def test_what_a_models_file_could_not_say_is_refused_here_too(self, browser, field, value, told):
+        page = page_of(factories.provider("acme"))
+        assert told in errors_of(browser.post(page, filled_in(browser, page, **{field: value})))[field][0]
+
+    def test_a_slash_at_the_end_of_a_base_url_is_left_out(self, browser):
+        provider = factories.provider("acme")
+        page = page_of(provider)
+        browser.post(page, filled_in(browser, page, base_url="${ACME_URL:-https://acme.example/v1}/"))
+        provider.refresh_from_db()
+        assert provider.base_url == "${ACME_URL:-https://acme.example/v1}"
+
     def test_json_fields_may_be_left_empty(self, browser):
         provider = factories.provider(extra_headers={"X-Team": "ml"})
         page = page_of(provider)

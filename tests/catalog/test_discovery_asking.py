@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
 import requests
 import responses
 
-from catalog.discovery import asking
+from catalog.discovery import asking, guard
 from catalog.discovery.asking import DiscoveryFailed, ask
 from tests import factories
 from tests.fakes import lists
@@ -160,6 +161,37 @@ def test_silence_is_not_waited_for(server, monkeypatch):
 def test_an_answer_that_breaks_off_is_no_list(server):
     server.answer = lists.breaking_off(json.dumps(TWO).encode())
     assert "broke off" in refusal(server)
+
+
+def leading_to(monkeypatch, *answers: str) -> None:
+    """Have every name resolve to these addresses, one at each look."""
+    looks = iter(answers)
+
+    def resolve(host, port, *rest, **options):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(looks), port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("169.254.169.254", "169.254.169.254"), ("metadata.example", "169.254.169.254"), ("[fd00:ec2::254]", "fd00:ec2::254")],
+)
+def test_a_clouds_metadata_is_never_connected_to_by_address_or_name(monkeypatch, scheme, host, address):
+    dialled: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: dialled.append(address))
+    leading_to(monkeypatch, address)
+    with pytest.raises(DiscoveryFailed, match=f"leads to {address}, which is link-local or a cloud's metadata"):
+        ask(factories.provider(base_url=f"{scheme}://{host}/v1"), KEYS.get)
+    assert dialled == []
+
+
+def test_a_name_that_changes_its_mind_is_sent_nothing(server, monkeypatch):
+    monkeypatch.setattr(guard, "is_forbidden", lambda address: address == "127.0.0.1")
+    leading_to(monkeypatch, "203.0.113.9", "127.0.0.1")
+    assert "which is link-local or a cloud's metadata" in refusal(server)
+    assert server.seen == []
 
 
 def test_a_refused_connection_names_the_host_alone():

@@ -209,3 +209,24 @@ def test_a_provider_of_a_dialect_that_is_gone_is_unconfigured_and_takes_nobody_w
     assert new is not None
     assert old.adapters[0].unconfigured == "there is no dialect 'telex'; known: openai, gemini, anthropic"
     assert new.adapters[0].unconfigured is None
+
+
+def test_one_adapter_alone_is_switched_on_with_its_model_and_provider_whatever_their_rows_say():
+    model = factories.language_model("acme/falcon", is_enabled=False, aliases=("falcon",))
+    row = factories.adapter(
+        model, factories.provider("acme", is_enabled=False, api_key="${ACME_API_KEY}"), is_enabled=False
+    )
+    factories.adapter(model)
+    factories.adapter_price(row, pricing={"prompt": "0.000007"})
+
+    adapter = only_adapter(loader.alone(row.pk, ENVIRONMENT.get))
+
+    assert (adapter.id, adapter.is_enabled, adapter.unconfigured) == (row.pk, True, None)
+    assert adapter.prices.get("prompt") == Decimal("0.000007")
+    assert "ACME_API_KEY is not set" in only_adapter(loader.alone(row.pk, lambda name: None)).unconfigured
+    row.refresh_from_db()
+    assert not row.is_enabled
+
+
+def test_of_an_adapter_that_is_gone_nothing_is_alone():
+    assert loader.alone(4711, ENVIRONMENT.get).models == ()

@@ -7,8 +7,8 @@ import socket
 import pytest
 from aiohappyeyeballs import AddrInfoType
 
+from catalog.addresses import is_forbidden
 from completions.transport import dialing
-from completions.transport.addresses import is_forbidden
 from completions.transport.request import Address
 from gateway_project.errors import ProviderUnavailable
 from tests.completions.transport.peers import pooled, post
