@@ -1,14 +1,11 @@
-"""The page of a model's traffic split: sliders, a preview of what they would do, saving, and going back."""
+"""The page of a model's traffic split: sliders, what really happens beside them, saving, and going back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
-from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -17,19 +14,15 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from accounting import statistics
-from accounting.statistics import Figures, GroupBy, Scope
 from catalog import environment
 from catalog import loader as catalogue_loader
 from catalog.entries import AdapterEntry, Catalogue
 from catalog.models import Adapter, LanguageModel
-from gateway_project.console import forecast, lately, process, split
-from gateway_project.console.forecast import Forecast, Outlook
+from gateway_project.console import lately, process, split
 from gateway_project.console.lately import Landed
 from gateway_project.console.process import Headroom
 from gateway_project.console.split import Saved, Split, SplitRefused
 from gateway_project.console.words import NOTHING, per_million
-from routingapp import loader as routing_loader
 from routingapp.entries import OffloadMode
 from routingapp.strategies import STRATEGIES
 
@@ -40,7 +33,6 @@ OFFLOAD_WORDS = {
     OffloadMode.ON.value: "Hard offload: local engines take no traffic of this model",
     OffloadMode.OFF.value: "Never offloaded, whatever OFFLOAD says",
 }
-LATENCY_HOURS = 24
 IN_FORCE_AFTER = timedelta(seconds=1)
 """Requests that arrive sooner after a change may still have gone by the split before it."""
 
@@ -69,19 +61,9 @@ class Line:
         return " / ".join(per_million(self.entry.prices.known.get(name)) for name in ("prompt", "completion"))
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One adapter in the preview: now, and with the new split."""
-
-    adapter: Adapter
-    now: Outlook
-    then: Outlook
-    latency_ms: float | None
-
-
 def show(request: HttpRequest, pk: int) -> HttpResponse:
     """The page itself."""
-    model = _model(request, pk, READ)
+    model = model_of(request, pk, READ)
     present, history = split.read(model), split.history(model)
     landed = _landed(model, history)
     lines = _lines(model, present, landed)
@@ -104,7 +86,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
 
 def live(request: HttpRequest, pk: int) -> JsonResponse:
     """Where the requests since the last change were answered: shares by adapter id, and a sentence saying of what."""
-    model = _model(request, pk, READ)
+    model = model_of(request, pk, READ)
     history = split.history(model)
     landed = _landed(model, history)
     adapters = Adapter.objects.filter(model=model).values_list("pk", flat=True)
@@ -114,7 +96,7 @@ def live(request: HttpRequest, pk: int) -> JsonResponse:
 @require_POST
 def save(request: HttpRequest, pk: int) -> HttpResponse:
     """Puts the sent split in force."""
-    model = _model(request, pk, WRITE)
+    model = model_of(request, pk, WRITE)
     try:
         new = split.wanted(request.POST.dict(), split.read(model))
         _tell(request, split.save(model, new, version=request.POST.get("version", ""), user=request.user))  # type: ignore[arg-type]
@@ -126,7 +108,7 @@ def save(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def restore(request: HttpRequest, pk: int, entry_id: int) -> HttpResponse:
     """Puts an earlier split in force again."""
-    model = _model(request, pk, WRITE)
+    model = model_of(request, pk, WRITE)
     version = request.POST.get("version", "")
     try:
         _tell(request, split.restore(model, entry_id, version=version, user=request.user))  # type: ignore[arg-type]
@@ -135,52 +117,8 @@ def restore(request: HttpRequest, pk: int, entry_id: int) -> HttpResponse:
     return redirect("admin:console_split", pk=model.pk)
 
 
-@require_POST
-def preview(request: HttpRequest, pk: int) -> HttpResponse:
-    """What the sent split would have done to the model's latest requests, as a piece of HTML. Changes nothing."""
-    model = _model(request, pk, READ)
-    present = split.read(model)
-    try:
-        new = split.wanted(request.POST.dict(), present)
-    except SplitRefused as refusal:
-        return TemplateResponse(request, "admin/console/split_preview.html", {"refusal": str(refusal)}, status=422)
-    catalogue, table = catalogue_loader.load(environment.lookup), routing_loader.load(settings.OFFLOAD)
-    requests = forecast.past_requests(model.public_id)
-    replayed = requests or [forecast.plain_request(model.public_id)]
-    now = forecast.forecast(replayed, catalogue, forecast.table_with(present, model.public_id, table))
-    then = forecast.forecast(replayed, catalogue, forecast.table_with(new, model.public_id, table))
-    context = {
-        "requests": len(requests),
-        "now": now,
-        "then": then,
-        "paid": sum((past.cost_usd for past in requests), Decimal(0)),
-        "strategy": new.strategy,
-        **_compare(model, now, then),
-    }
-    return TemplateResponse(request, "admin/console/split_preview.html", context)
-
-
-def _compare(model: LanguageModel, now: Forecast, then: Forecast) -> dict[str, Any]:
-    figures = _figures(model, LATENCY_HOURS)
-    latencies = {pk: one.latency_ms["p50"] for pk, one in figures.items()}
-    adapters = Adapter.objects.filter(model=model).select_related("provider").order_by("pk")
-    return {
-        "compared": [
-            Compared(
-                adapter,
-                now.adapters.get(adapter.pk, Outlook()),
-                then.adapters.get(adapter.pk, Outlook()),
-                latencies.get(adapter.pk),
-            )
-            for adapter in adapters
-        ],
-        "now_ms": forecast.expected_ms(now, latencies),
-        "then_ms": forecast.expected_ms(then, latencies),
-        "refused": then.refused.most_common(3),
-    }
-
-
-def _model(request: HttpRequest, pk: int, rights: tuple[str, ...]) -> LanguageModel:
+def model_of(request: HttpRequest, pk: int, rights: tuple[str, ...]) -> LanguageModel:
+    """The model of that primary key, for users with these rights; raises what becomes 403 or 404."""
     if not request.user.has_perms(rights):
         raise PermissionDenied
     return get_object_or_404(LanguageModel, pk=pk)
@@ -191,13 +129,6 @@ def _tell(request: HttpRequest, is_changed: bool) -> None:
         messages.success(request, "The split is saved. The gateway follows within a second.")
     else:
         messages.info(request, "Nothing differs from the split in force.")
-
-
-def _figures(model: LanguageModel, hours: int) -> Mapping[int, Figures]:
-    """What each adapter did for the model lately, by adapter id."""
-    scope = Scope.last(hours, timezone.now(), model=model.public_id)
-    groups = statistics.summary(scope, GroupBy.ADAPTER).groups
-    return {group.labels["adapter"]: group.figures for group in groups if group.labels["adapter"] is not None}
 
 
 def _landed(model: LanguageModel, history: Sequence[Saved]) -> Landed:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from django.contrib.admin import AdminSite
 from django.urls import URLPattern, path
 
-from gateway_project.console import adapter_test, discovery, export_page, playground, seeding, split_page, traffic
+from gateway_project.console import (
+    adapter_test,
+    discovery,
+    export_page,
+    playground,
+    seeding,
+    split_page,
+    split_preview,
+    traffic,
+)
 
 
 def of(site: AdminSite) -> list[URLPattern]:
@@ -29,6 +38,6 @@ def of(site: AdminSite) -> list[URLPattern]:
         path(split, behind(split_page.show), name="console_split"),
         path(f"{split}live/", behind(split_page.live), name="console_split_live"),
         path(f"{split}save/", behind(split_page.save), name="console_split_save"),
-        path(f"{split}preview/", behind(split_page.preview), name="console_split_preview"),
+        path(f"{split}preview/", behind(split_preview.show), name="console_split_preview"),
         path(f"{split}restore/<int:entry_id>/", behind(split_page.restore), name="console_split_restore"),
     ]
