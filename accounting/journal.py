@@ -184,12 +184,8 @@ class Journal:
         yield self.current
 
     def reject(self, line: bytes) -> None:
-        """Set aside a line that cannot become a row. Renamed to `0-0.ndjson`, the file is drained once more."""
-        descriptor = os.open(self.directory / REJECTED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, line + b"\n")
-        finally:
-            os.close(descriptor)
+        """Set aside a line that cannot become a row (`accounting.readmission` puts it back)."""
+        set_aside(self.directory, line)
 
     def close(self) -> None:
         """Unlink what is drained, leave the rest to whoever starts next."""
@@ -207,6 +203,15 @@ class Journal:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def set_aside(directory: Path, line: bytes) -> None:
+    """Add a line to those that cannot become rows."""
+    descriptor = os.open(directory / REJECTED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, line + b"\n")
+    finally:
+        os.close(descriptor)
 
 
 SCAN_BYTES = 8 << 20

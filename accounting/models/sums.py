@@ -63,7 +63,9 @@ class HourlyUsage(models.Model):
     cache_write_tokens = models.BigIntegerField(default=0)
     audio_tokens = models.BigIntegerField(default=0)
     image_tokens = models.BigIntegerField(default=0)
-    latency_ms = models.BigIntegerField("latency, summed (ms)", default=0, help_text="Of successes.")
+    latency_ms = models.BigIntegerField(
+        "latency, summed (ms)", default=0, help_text="Of requests with an answer, whole or not."
+    )
     cost_usd = models.DecimalField("cost (USD)", max_digits=24, decimal_places=12, default=0)
 
     class Meta:

@@ -18,7 +18,7 @@ from django.db import connections
 from django.utils import timezone
 
 from accounting import export, moments, retention
-from accounting.models import HourlyUsage, RequestLog
+from accounting.models import HourlySketch, HourlySpread, HourlyUsage, RequestLog
 from accounting.record import COLUMNS
 from tests import factories
 from tests.accounting.conftest import Database
@@ -148,6 +148,22 @@ class TestPrunelogs:
         factories.request_log(timestamp=days_ago(50))
         run("prunelogs", "--days", "30")
         assert HourlyUsage.objects.get().requests == 1
+
+    def test_percentiles_go_in_batches_when_nobody_can_ask_for_them(self, monkeypatch):
+        monkeypatch.setattr(retention, "BATCH_ROWS", 2)
+        for number, days in enumerate((900, 400, 380, 370, 300, 2)):
+            hour = days_ago(days).replace(minute=0, second=0, microsecond=0)
+            usage = HourlyUsage.objects.create(hour=hour, model_id=f"acme/model-{number}", requests=1)
+            HourlySketch.objects.create(usage=usage, latency=b"", ttft=b"")
+            HourlySpread.objects.create(hour=hour, model_id=f"acme/model-{number}", latency=b"", ttft=b"")
+        run("prunelogs", "--days", "30", "--dry-run")
+        assert HourlySketch.objects.count() == 6
+        run("prunelogs", "--days", "600")
+        assert HourlySketch.objects.count() == HourlySpread.objects.count() == 5
+        run("prunelogs", "--days", "30")
+        assert list(HourlySketch.objects.values_list("usage__model_id", flat=True)) == ["acme/model-4", "acme/model-5"]
+        assert HourlySpread.objects.count() == 2
+        assert HourlyUsage.objects.count() == 6
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

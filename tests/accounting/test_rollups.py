@@ -133,6 +133,18 @@ def test_errors_are_counted_by_type_and_unknown_types_as_unmapped(database: Data
     assert dict(errors.values_list("error_type", "n")) == {"timeout": 2, "provider_unavailable": 1, "unmapped": 2}
 
 
+def test_the_time_of_every_answer_is_summed_whole_or_not(database: Database, new_record: NewRecord):
+    add(
+        database,
+        new_record(database, latency_ms=1000, completion_tokens=50),
+        new_record(database, latency_ms=300, completion_tokens=9, is_cancelled=True),
+        new_record(database, latency_ms=200, completion_tokens=6, error_type="timeout"),
+        new_record(database, latency_ms=7000, completion_tokens=0, status_code=502),
+    )
+    (hour,) = hours(database)
+    assert (hour.latency_ms, hour.completion_tokens) == (1500, 65)
+
+
 def test_fallbacks_are_requests_of_more_than_one_attempt(database: Database, new_record: NewRecord):
     attempt = Attempt(database.adapter.pk, "Acme", "falcon")
     add(database, new_record(database, attempts=[attempt]), new_record(database, attempts=[attempt, attempt]))

@@ -85,7 +85,7 @@ def counted(logs: list[RequestLog]) -> Figures:
             if name.endswith("_tokens"):
                 setattr(sums, name, getattr(sums, name) + getattr(log, name))
         sums.cost_usd += log.cost_usd
-        sums.latency_ms += log.latency_ms if outcome == "successes" else 0
+        sums.latency_ms += log.latency_ms if log.completion_tokens else 0
         if outcome == "errors":
             sums.error_types[log.error_type or "unmapped"] += 1
     return Figures(sums)

@@ -57,7 +57,7 @@ def test_no_answer_in_other_media_costs_more(input_class, output_class):
         "image_output", "audio", "completion", "prompt", "audio_output", "input_cache_write_1h", "image_token",
     ), start=1)})  # fmt: skip
     extras = worst_case.extras({"text", "audio", "image"}, {"text", "audio", "image"}, may_search=False)
-    usage = Usage(**{input_class: 700, output_class: 300})
+    usage = Usage.of({input_class: 700, output_class: 300})
     assert nano_up(pricing.cost(usage, listed).total) <= worst_case.rates(listed, 700, extras).cost(700, 300)
 
 

@@ -35,6 +35,8 @@ class Command(BaseCommand):
             rows = old.count() if options["dry_run"] else retention.delete_logs(before, self._progress("deleted"))
             if not options["dry_run"]:
                 retention.delete_attempts(before)
+                no_longer_asked_for = now - timedelta(days=max(days, retention.PERCENTILE_DAYS))
+                retention.delete_percentiles(no_longer_asked_for, self._progress("percentiles deleted"))
         if content_days is not None:
             before = now - timedelta(days=content_days)
             start = now - timedelta(days=days) if days is not None else None
