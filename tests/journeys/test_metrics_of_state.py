@@ -137,6 +137,20 @@ def test_limits_that_are_no_longer_shared_are_seen(start_gateway, fake, tmp_path
         until(lambda: ask(gateway, "shared/ok") == 200 and scrape.value(shared) == 1, "Redis is back")
 
 
+@needs_redis
+def test_hints_that_processes_give_each_other_are_counted(start_gateway, fake, tmp_path):
+    (tmp_path / "redis").mkdir()
+    with RedisServer(tmp_path / "redis") as redis:
+        content = seed(fake, {"hint/broken": "status?code=500"})
+        first, second = (start_gateway(content, REDIS_URL=redis.url, METRICS_TOKEN=TOKEN) for _ in range(2))
+        telling, hearing = Scrape(first), Scrape(second)
+        until(lambda: ask(first, "hint/broken") and telling.value("gateway_hints_total", way="told") > 0, "a fault is told")
+        until(lambda: hearing.value("gateway_hints_total", way="heard") > 0, "it is heard")
+        for scrape in (telling, hearing):
+            assert scrape.value("gateway_hints_total", way="dropped") == 0
+            assert scrape.value("gateway_hints_total", way="unreadable") == 0
+
+
 # --- Journal and snapshot ---------------------------------------------------------------------------------------------
 
 
