@@ -1,8 +1,8 @@
 """The mixed traffic of the soak: what is asked, how often, and which answers are right. An open loop over real sockets.
 
 Kinds are drawn at random, at a constant rate, whatever the answers take. Unknown models and wrong keys are never the same twice:
-nothing may be kept of them. Of addresses and conversations there are a thousand each, met within minutes: of those the server
-keeps something on purpose, up to a bound that would take hours to reach (`MAX_METERS`, `MAX_CONVERSATIONS`).
+nothing may be kept of them. Of addresses and of conversations with a model the server keeps something on purpose, up to a bound that
+would take hours to reach (`MAX_METERS`, `MAX_CONVERSATIONS`): so there are a thousand of each, all met during the warm-up.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ ADMIN_PAGES = (
 READ_PAGES = ("/v1/models", "/v1/key", "/health", "/health/ready", "/v1/stats?hours=24&group_by=model", "/v1/routing")
 MOST_AT_ONCE = 400
 CALLERS = 1000
+CONVERSATIONS = 50
+"""Each with any of a dozen models, with a key or without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Traffic:
         words = "lorem " * self.dice.choice((3, 30, 300, 3000))
         asked = {"model": self.dice.choice(models), "messages": [{"role": "user", "content": words}], **more}
         if self.dice.random() < 0.3:
-            asked["session_id"] = f"conversation-{self.dice.randrange(CALLERS)}"
+            asked["session_id"] = f"conversation-{self.dice.randrange(CONVERSATIONS)}"
         return asked
 
     async def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
