@@ -1,8 +1,8 @@
 """The mixed traffic of the soak: what is asked, how often, and which answers are right. An open loop over real sockets.
 
 Kinds are drawn at random, at a constant rate, whatever the answers take. Unknown models and wrong keys are never the same twice:
-nothing may be kept of them. Of addresses and of conversations with a model the server keeps something on purpose, up to a bound that
-would take hours to reach (`MAX_METERS`, `MAX_CONVERSATIONS`): so there are a thousand of each, all met during the warm-up.
+nothing may be kept of them. Of addresses and of conversations with a model the server keeps something on purpose, up to a bound
+that would take hours to reach (`MAX_METERS`, `MAX_CONVERSATIONS`): so there are a thousand of each, all met during the warm-up.
 """
 
 from __future__ import annotations
