@@ -74,6 +74,8 @@ class ThrottledLoginForm(AdminAuthenticationForm):
         try:
             cleaned: dict[str, Any] = super().clean()
         except ValidationError:
+            # Checking a password takes a while, which is no part of the wait.
+            now = time.monotonic()
             throttle.failed(name, now)
             throttle.failed(address, now)
             raise
