@@ -9,6 +9,10 @@ Arguments: the asking process, the time, and until when its word holds (both in 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from completions.claims import Held, Rate
 
 _COMMON = """
 local process, now, stale_at = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -104,3 +108,29 @@ return 1
 """Changes that are told, not asked."""
 
 CLAIM_SHA, NOTE_SHA = (hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest() for script in (CLAIM, NOTE))
+
+
+class Asking(NamedTuple):
+    """Which process asks, when, and until when its word holds, in epoch seconds."""
+
+    process: str
+    now: float
+    stale_at: float
+
+
+def spell(claims: Sequence[Rate | Held], asking: Asking, prefix: str) -> tuple[list[str], list[str | int | float]]:
+    """Keys, each beginning with `prefix`, and arguments as the scripts read them."""
+    keys: list[str] = []
+    arguments: list[str | int | float] = [asking.process, int(asking.now * 1000), int(asking.stale_at * 1000)]
+    for claim in claims:
+        name = prefix + claim.name
+        if isinstance(claim, Rate):
+            index, into = divmod(claim.at, claim.period_s)
+            keys += (f"{name}:{int(index)}", f"{name}:{int(index) - 1}")
+            arguments += ("rate", claim.amount, claim.limit, 1 - into / claim.period_s, claim.period_s * 2)
+        else:
+            keys.append(name)
+            arguments += (
+                "held", claim.amount, claim.limit, claim.needed, claim.spent, claim.spending, claim.lasts_s,
+            )  # fmt: skip
+    return keys, arguments

@@ -190,17 +190,19 @@ class SharedLimits:
     async def _send(self, queue: Sequence[Claim | Rate | Held]) -> list[Sequence[int]]:
         """Everything in its order, changes that follow one another in one go. Gives an answer for each, empty for changes."""
         pipe = self._redis.pipeline(transaction=False)
+        now = time.time()
+        asking = limit_scripts.Asking(self._process, now, now + STALE_AFTER_S)
         lengths: list[int] = []
         for is_claim, group in itertools.groupby(queue, lambda item: isinstance(item, Claim)):
             if is_claim:
                 for asked in group:
                     assert isinstance(asked, Claim)
-                    keys, arguments = self._spell(asked.claims)
+                    keys, arguments = limit_scripts.spell(asked.claims, asking, self._prefix)
                     pipe.evalsha(limit_scripts.CLAIM_SHA, len(keys), *keys, *arguments)
                     lengths.append(0)
             else:
                 changes = [change for change in group if not isinstance(change, Claim)]
-                keys, arguments = self._spell(changes)
+                keys, arguments = limit_scripts.spell(changes, asking, self._prefix)
                 pipe.evalsha(limit_scripts.NOTE_SHA, len(keys), *keys, *arguments)
                 lengths.append(len(changes))
         answers: list[Sequence[int]] = []
@@ -245,20 +247,3 @@ class SharedLimits:
                 self._heard.drop(item.claims)
             else:
                 self._heard.settle([item])
-
-    def _spell(self, claims: Sequence[Rate | Held]) -> tuple[list[str], list[str | int | float]]:
-        """Keys and arguments as the scripts read them."""
-        now = time.time()
-        keys: list[str] = []
-        arguments: list[str | int | float] = [self._process, int(now * 1000), int((now + STALE_AFTER_S) * 1000)]
-        for claim in claims:
-            name = self._prefix + claim.name
-            if isinstance(claim, Rate):
-                index, into = divmod(claim.at, claim.period_s)
-                keys += (f"{name}:{int(index)}", f"{name}:{int(index) - 1}")
-                arguments += ("rate", claim.amount, claim.limit, 1 - into / claim.period_s, claim.period_s * 2)
-            else:
-                keys.append(name)
-                amounts = (claim.amount, claim.limit, claim.needed, claim.spent, claim.spending, claim.lasts_s)
-                arguments += ("held", *amounts)
-        return keys, arguments
