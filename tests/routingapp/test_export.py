@@ -131,7 +131,7 @@ def test_references_are_written_as_references_and_values_never(monkeypatch):
 @pytest.mark.parametrize(
     "leaky",
     [
-        {"base_url": "https://ada:hidden-pass@acme.example/v1"},
+        {"base_url": "https://ada:hidden@acme.example/v1"},
         {"api_key": "${ACME_API_KEY:-sk-live-0123456789abcdefghij}"},
         {"extra_body": {"token": {"deep": ["sk-live-0123456789abcdefghij"]}}},
         {"extra_headers": {"X-Team": "Bearer sk-live-0123456789abcdefghij"}},

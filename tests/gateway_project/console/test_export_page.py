@@ -35,11 +35,11 @@ def test_other_names_are_not_found(browser):
 
 
 def test_rows_that_cannot_be_written_are_named_instead(browser):
-    factories.provider("acme", base_url="https://ada:hidden-pass@acme.example/v1")
+    factories.provider("acme", base_url="https://ada:hidden@acme.example/v1")
     for address in (PAGE, MODELS):
         response = browser.get(address)
         assert "provider acme: base_url" in response.text
-        assert "hidden-pass" not in response.text
+        assert "ada:hidden" not in response.text
         assert "Content-Disposition" not in response.headers
 
 
