@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import os
@@ -23,7 +22,7 @@ from accounting.spend_follower import SpendFollower
 from catalog.seed.problems import SeedRefused
 from completions import runtime, snapshot
 from completions.snapshot import Follower
-from gateway_project import embedded, installation, supervisor
+from gateway_project import embedded, heaps, installation, supervisor
 from gateway_project.embedded import Worker
 from gateway_project.watch import Watch
 
@@ -33,9 +32,6 @@ Message = Mapping[str, Any]
 
 GC_ALLOCATIONS = 20_000
 """New containers between two collections: a few hundred requests' worth."""
-M_ARENA_MAX = -8
-"""Of glibc's <malloc.h>: the most heaps that its threads may have; where it is not set, eight for each core."""
-HEAPS = 2
 
 
 class Lifespan:
@@ -66,7 +62,7 @@ class Lifespan:
 
     async def startup(self) -> None:
         """Database, catalogue, embedded engine, snapshot, ledger, connections: in this order, each needing the ones before."""
-        _keep_to_few_heaps()
+        heaps.share()
         self._worker = await asyncio.to_thread(_prepare)
         ledger.start()
         runtime.start()
@@ -108,17 +104,6 @@ def _prepare() -> Worker | None:
         return worker
     finally:
         connection.close()
-
-
-def _keep_to_few_heaps() -> None:
-    """Let threads share heaps. MALLOC_ARENA_MAX, where it is set, has said already how many.
-
-    Each page of admin is made in a thread of its own, and glibc gives new threads new heaps, whose holes nobody else fills: memory
-    that nothing uses grew by 10 MB in five minutes of mixed traffic (`tests/benchmarks/soak.py`, 2026-11), with two heaps by 2 MB.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another libc has no such heaps, and no such function
-    if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
-        mallopt(M_ARENA_MAX, HEAPS)
 
 
 def _spare_the_collector() -> None:
