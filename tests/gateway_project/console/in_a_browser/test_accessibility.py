@@ -46,6 +46,7 @@ def addresses(gateway) -> list[str]:
     return [
         "/", "/admin/", "/admin/?period=1h&by=key", "/admin/?period=30d&by=adapter", "/admin/console/traffic/",
         f"/admin/console/models/{model}/split/", "/admin/console/playground/", "/admin/console/seed/",
+        "/admin/console/export/",
         "/admin/accounting/requestlog/", "/admin/accounting/requestlog/?from=never",
         f"/admin/accounting/requestlog/{request}/change/",
         "/admin/accounting/apikey/", "/admin/accounting/apikey/1/change/", "/admin/accounting/apikey/add/",
