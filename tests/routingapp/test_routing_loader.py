@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from routingapp import loader
@@ -23,7 +25,13 @@ def test_weights_are_known_by_adapter():
 def test_a_model_without_policy_follows_the_default_policy():
     factories.routing_policy(max_attempts=5)
     model = factories.language_model("acme/falcon")
-    own = {"max_attempts": 2, "local_fraction": 0.5, "deadline_s": 30, "longest_wait_s": 7, "health_check_interval_s": 3}
+    own: dict[str, Any] = {
+        "max_attempts": 2,
+        "local_fraction": 0.5,
+        "deadline_s": 30,
+        "longest_wait_s": 7,
+        "health_check_interval_s": 3,
+    }
     factories.routing_policy(model, **own)
     table = loader.load(offload=False)
 
