@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from gateway_project.errors import (
     ConnectionBroken,
@@ -22,8 +23,7 @@ BACKOFF_S = (0.05, 0.15)
 _PASSING_STATUSES = frozenset({500, 502})
 
 
-@dataclass(slots=True)
-class Course:
+class Course(Struct):
     """The candidates still waiting, in order. `deadline` is on the clock of `now`; `tries_left` counts the model's calls.
 
     `longest_wait_s`: how long a provider may be waited for that is rate limited and says until when.

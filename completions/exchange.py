@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from accounting import ledger, pricing
 from accounting.credentials import KeyEntry
@@ -39,8 +40,7 @@ class ClientHeaders(NamedTuple):
     session_id: str | None = None
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(Struct):
     """The state of one request. `started` is monotonic seconds; the record's times are measured from it.
 
     `conversation` names the conversation for stickiness; `answering` is the attempt whose answer the caller gets; `usage` and

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import orjson
-from msgspec import structs
+from msgspec import Struct, structs
 
 from accounting.pricing import FREE, Cost, cost, is_free
 from accounting.usage import Usage, estimate
@@ -30,8 +30,7 @@ class Identity(NamedTuple):
     provider: str
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """What has gone by: enough to settle the request at any moment, also in the middle of a stream."""
 
     usage: Usage | None = None

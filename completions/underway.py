@@ -1,7 +1,7 @@
 """The HTTP request under way in this task: its id, and how long it has waited for providers.
 
-Kept in a context variable, so that log lines, the exchange and the transport find it without being handed it. Standard library
-only: whoever configures logging imports it before Django is ready.
+Kept in a context variable, so that log lines, the exchange and the transport find it without being handed it. Knows nothing of
+Django: whoever configures logging imports it before Django is ready.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import random
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 # Seeded from the system's randomness in each process. Ids are names, not secrets, so no system call for each.
 _dice = random.Random()
@@ -21,8 +22,7 @@ def generation_id(now: float) -> str:
     return f"gen-{int(now)}-{_dice.getrandbits(80):020x}"
 
 
-@dataclass(slots=True)
-class Underway:
+class Underway(Struct):
     """One HTTP request. `started` is monotonic seconds, after its body was read; `caller_id` what the caller calls it.
 
     `address` is where it came from: of a proxy, unless that proxy is one of those that are believed.

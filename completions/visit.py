@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from accounting.budgets import Budgets, Reservation, nano_up
 from accounting.record import Attempt
@@ -64,8 +66,7 @@ class Room:
         return changes
 
 
-@dataclass(slots=True)
-class Seat:
+class Seat(Struct):
     """One attempt's place at an adapter: the key that is sent, and the room it takes."""
 
     provider: ProviderEntry
@@ -73,8 +74,7 @@ class Seat:
     room: Room | None = None
 
 
-@dataclass(slots=True)
-class Visit:
+class Visit(Struct):
     """One request's reservations. `patience_s`: how long it may still wait for Redis."""
 
     capacity: Capacity

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import orjson
+from msgspec import Struct, field
 
 from accounting.usage import Usage
 from catalog.entries import AdapterEntry, DialectName, ProviderEntry
@@ -37,8 +37,7 @@ class Encoded(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS
 
 
-@dataclass(slots=True)
-class Completion:
+class Completion(Struct):
     """A whole answer. `choices`: canonical `{index, message, finish_reason, native_finish_reason, logprobs}`."""
 
     choices: list[JSON]
@@ -47,8 +46,7 @@ class Completion:
     extra: JSON = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Chunk:
+class Chunk(Struct):
     """A piece of a streamed answer. `choices`: canonical `{index, delta, finish_reason, native_finish_reason, logprobs?}`.
 
     `usage`, where present, is the total so far, not an increment.
