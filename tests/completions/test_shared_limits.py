@@ -42,7 +42,7 @@ async def join(server: RedisServer) -> AsyncIterator[Join]:
         await shared.stop()
 
 
-async def ask(shared: SharedLimits, *claims: Rate | Held, patience_s: float = 1.0) -> Claim:
+async def ask(shared: SharedLimits, *claims: Rate | Held, patience_s: float = 5.0) -> Claim:
     """The claim with its answer. Patient, so that a busy machine does not decide the test."""
     asked = shared.claim(claims)
     await shared.wait(asked, patience_s)
@@ -318,4 +318,5 @@ def test_processes_that_share_a_redis_keep_to_a_limit_at_the_patience_of_product
     """Only requests that went on without its word exceed it; on a quiet machine there are none."""
     counted = limits_exactness.run(tmp_path, processes=3, limit=300, rate=120, seconds=4)
     assert counted["admitted"] - 300 <= counted["without an answer"]
-    assert 0.98 * 300 <= counted["admitted"] <= 1.1 * 300
+    # A machine that has no time to offer more than the limit lets all of it through.
+    assert 0.98 * min(300, counted["admitted"] + counted["denied"]) <= counted["admitted"] <= 1.1 * 300
