@@ -1,4 +1,4 @@
-"""Takes the pictures of the README, `uv run python -m tests.screenshots`: a live gateway with a month of made-up traffic.
+"""Takes the pictures of the README, `uv run python -m tests.screenshots [name …]`: a live gateway with a month of made-up traffic.
 
 Needs a Chromium; talks to nothing but loopback.
 """
@@ -83,6 +83,8 @@ def nothing(page: Page) -> None:
 
 
 def shoot(browser: Browser, gateway: Gateway, name: str, address: str, act: Act = nothing, **options: Any) -> None:
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        return
     page = chromium.page_of(browser, gateway.url, "ada", PASSWORD, **{"viewport": chromium.DESK} | options)
     page.goto(address)
     act(page)

@@ -68,16 +68,7 @@ class ApiKeyForm(forms.ModelForm):
 @admin.register(ApiKey)
 class ApiKeyAdmin(ExplainedDeletion, admin.ModelAdmin):
     form = ApiKeyForm
-    list_display = [
-        "name_and_label",
-        "state",
-        "budget",
-        "used_in_period",
-        "last_used",
-        "expires_at",
-        "is_management",
-        "revoke_button",
-    ]
+    list_display = ["name_and_label", "state", "budget", "used_in_period", "last_used", "expires_at", "revoke_button"]
     list_filter = [ValidityFilter, "is_management", "limit_reset"]
     list_select_related = ["owner"]
     search_fields = ["name", "label", "hash__startswith", "owner__username"]
