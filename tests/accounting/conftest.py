@@ -23,6 +23,7 @@ from accounting.models import (
     HourlySpread,
     HourlyUsage,
     RequestLog,
+    SlotUsage,
     UsageTotal,
 )
 from accounting.record import Attempt, Record
@@ -142,7 +143,7 @@ def sqlite_database(tmp_path: Path, sqlite_template: Path, django_db_blocker: An
 @pytest.fixture
 def postgres_database(migrated_postgres: Database, django_db_blocker: Any) -> Iterator[Database]:
     """The server's one database, without a trace of earlier tests."""
-    rows = (RequestLog, UsageTotal, HourlyUsage, HourlyError, HourlySketch, HourlySpread, HourlyAttempt)
+    rows = (RequestLog, UsageTotal, HourlyUsage, HourlyError, HourlySketch, HourlySpread, HourlyAttempt, SlotUsage)
     tables = (row._meta.db_table for row in rows)
     with django_db_blocker.unblock():
         with connections["postgres"].cursor() as cursor:

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.db.models import QuerySet
 
-from accounting import sketch, store
+from accounting import sketch, slots, store
 from accounting.lines import encode
-from accounting.models import HourlyError, HourlySketch, HourlySpread, HourlyUsage, UsageTotal
+from accounting.models import HourlyError, HourlySketch, HourlySpread, HourlyUsage, SlotUsage, UsageTotal
 from accounting.record import Attempt, Record
 from accounting.rows import read
 from tests.accounting.conftest import Database
@@ -173,6 +176,29 @@ def test_percentiles_over_hours_and_keys_are_within_two_percent(database: Databa
     assert_percentiles(sketches, "latency", latencies)
     assert_percentiles(sketches, "ttft", [latency // 4 for latency in latencies[1::2]])
     assert_percentiles(sketches.filter(usage__api_key=database.key.pk), "latency", latencies[1::2])
+
+
+def test_processes_that_add_to_the_same_sums_at_once_lose_nothing(postgres_database: Database, new_record: NewRecord):
+    def add_batches() -> None:
+        for number in range(12):
+            now = time.time() - number % 2 * 3600
+            add(
+                postgres_database, *(new_record(postgres_database, timestamp=now, api_key_id=key) for key in (None, pk) * 3)
+            )
+        connections[postgres_database.alias].close()
+
+    pk = postgres_database.key.pk
+    with ThreadPoolExecutor(4) as writers:
+        for writer in [writers.submit(add_batches) for _ in range(4)]:
+            writer.result()
+    requests = 4 * 12 * 6
+    for row in (HourlySketch, HourlySpread):
+        for metric in ("latency", "ttft"):
+            packed = row._default_manager.using(postgres_database.alias).values_list(metric, flat=True)
+            assert sum(sum(sketch.counts(sketch.unpack(one)).values()) for one in packed) == requests
+    days = SlotUsage.objects.using(postgres_database.alias).filter(grain_s=slots.DAY_S)
+    assert sum(sum(sketch.counts(sketch.unpack(day.ttft)).values()) for day in days) == requests
+    assert sum(hour.requests for hour in hours(postgres_database)) == sum(day.requests for day in days) == requests
 
 
 def assert_percentiles(sketches: QuerySet[HourlySketch], metric: str, values: list[int]) -> None:
