@@ -42,7 +42,9 @@ def _secret_key() -> str:
             file.write(key)
             return key
     except OSError as error:
-        return variables.refuse(f"SECRET_KEY is not set and {path} cannot be written: {error}", "")
+        return variables.refuse(
+            f"SECRET_KEY is not set and {path} cannot be written: {error}; set VAR_DIR to another folder", ""
+        )
 
 
 SECRET_KEY = _secret_key()
@@ -158,7 +160,12 @@ def _postgresql() -> dict[str, Any]:
 
 
 if USE_SQLITE_LOG:
-    SQLITE_PATH.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        SQLITE_PATH.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        variables.refuse(
+            f"The folder of {SQLITE_PATH} cannot be made: {error}; set VAR_DIR or SQLITE_DB_PATH to another", None
+        )
 DATABASES = {"default": _sqlite() if USE_SQLITE_LOG else _postgresql()}
 
 if not USE_SQLITE_LOG and SECRET_KEY_IS_GENERATED:

@@ -99,7 +99,7 @@ class Answer:
             return
         if self._expects_end:
             self._lingering = self._loop.call_later(END_WITHIN_S, self._give_up)
-            self._take()
+            self._take_raw()  # Nobody reads it, so what cannot be decoded is no failure either.
         else:
             self._give_up()
 
@@ -165,10 +165,14 @@ class Answer:
             self._waiter.set_result(None)
 
     def _take(self) -> bytes:
+        data = self._take_raw()
+        return data if self._decoder is None else self._decoder.decode(data)
+
+    def _take_raw(self) -> bytes:
         data = self._parser.take()
         if self._connection is not None and self._connection.is_paused:
             self._connection.resume()
-        return data if self._decoder is None else self._decoder.decode(data)
+        return data
 
     def _is_over(self) -> bool:
         """Whether nothing more will come: the answer's end, once all of it is taken. Raises what broke it off."""

@@ -37,7 +37,7 @@ class Internet:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self._names: dict[Address, tuple[float, list[AddrInfoType]]] = {}
-        self._asking: dict[Address, asyncio.Task[None]] = {}
+        self._asking: dict[Address, asyncio.Task[list[AddrInfoType]]] = {}
 
     async def connect(self, address: Address, make: Callable[[], Connection]) -> Connection:
         infos = await self._addresses(address)
@@ -67,19 +67,19 @@ class Internet:
         if (info := _literal(address)) is not None:
             return [info]
         kept = self._names.get(address)
-        if kept is None or asyncio.get_running_loop().time() >= kept[0]:
-            asking = self._asking.get(address)
-            if asking is None:
-                asking = self._asking[address] = asyncio.create_task(self._ask(address))
-            # Whoever gives up must not take the answer from the others.
-            await asyncio.shield(asking)
-            kept = self._names[address]
-        return kept[1]
+        if kept is not None and asyncio.get_running_loop().time() < kept[0]:
+            return kept[1]
+        asking = self._asking.get(address)
+        if asking is None:
+            asking = self._asking[address] = asyncio.create_task(self._ask(address))
+        # Whoever gives up must not take the answer from the others, nor whoever forgets the name before they have read it.
+        return await asyncio.shield(asking)
 
-    async def _ask(self, address: Address) -> None:
+    async def _ask(self, address: Address) -> list[AddrInfoType]:
         try:
             infos = await _look_up(address)
             self._names[address] = (asyncio.get_running_loop().time() + NAMES_KEPT_S, infos)
+            return infos
         finally:
             del self._asking[address]
 

@@ -32,6 +32,14 @@ def start(tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_folder_that_cannot_be_made_is_refused_with_the_variable_to_change(tmp_path):
+    (tmp_path / "file").touch()
+    result = start(tmp_path, VAR_DIR=str(tmp_path / "file" / "var"), SECRET_KEY="given")
+    assert result.returncode != 0
+    assert "cannot be made: [Errno 20] Not a directory" in result.stderr
+    assert "set VAR_DIR or SQLITE_DB_PATH" in result.stderr.splitlines()[-1]
+
+
 def test_the_example_lists_every_variable_that_the_settings_read():
     read = set(READS.findall((ROOT / "gateway_project" / "settings.py").read_text()))
     assert len(read) > 20, "the pattern finds nothing any more"

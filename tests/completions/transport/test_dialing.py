@@ -125,6 +125,17 @@ async def test_a_name_is_asked_for_again_after_a_while_and_where_nobody_answers_
             assert asked == ["moved.test"] * 2
 
 
+async def test_a_name_that_is_forgotten_as_it_is_told_is_still_told(monkeypatch):
+    internet, address = dialing.Internet(), Address("http", "engine.test", 80)
+    with names(monkeypatch, **{"engine.test": [("127.0.0.1", 80)]}):
+        waiting = asyncio.ensure_future(internet._addresses(address))
+        while address not in internet._names:
+            await asyncio.sleep(0)
+        internet._names.pop(address)  # as a call does that fails to connect in this moment
+        assert not waiting.done()
+        assert [info[4] for info in await waiting] == [("127.0.0.1", 80)]
+
+
 async def test_an_address_that_refuses_or_is_silent_is_passed_over(monkeypatch):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, contextlib.ExitStack() as stack:
         for _ in range(4):

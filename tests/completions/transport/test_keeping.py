@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import threading
 
@@ -234,6 +235,24 @@ async def test_an_end_that_never_comes_is_not_waited_for_long(monkeypatch):
         answer.expect_end()
         await answer.aclose()
         await asyncio.wait_for(provider.peers[0].left.wait(), 5)
+
+
+async def test_what_follows_the_last_of_interest_may_be_unreadable():
+    packed = gzip.compress(b"hello")
+
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(CHUNKED[:-2] + b"content-encoding: gzip\r\n\r\n%x\r\n%b\r\n" % (len(packed), packed))
+        await peer.gone()
+
+    async with serving(play) as provider, pooled() as pool:
+        answer = await post(pool, provider.url())
+        assert await answer.read(3) == b"hello"
+        await provider.peers[0].say(b"4\r\njunk\r\n")
+        await eventually(lambda: answer._parser.buffered, "the rest has not arrived")
+        answer.expect_end()
+        await answer.aclose()
+        assert not answer._parser.buffered
 
 
 async def test_closing_the_pool_ends_calls_under_way_and_takes_no_new_ones():
