@@ -1,7 +1,8 @@
 """The journal line of a record: one JSON object, written once and read back by the writer. Pure.
 
 Whatever a caller or provider put into a record, it has a line: what JSON or a database cannot hold (lone surrogates, NUL
-characters, values of unknown types) is replaced, never refused. A column that has its default is left out.
+characters, values of unknown types, what is nested beyond reason) is replaced, never refused. A column that has its default is
+left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from accounting.record import COLUMNS, Record
 Line = dict[str, Any]
 
 REPLACEMENT = "\ufffd"
+DEEPEST = 100
+"""Levels of lists and objects of a value that is gone through here: Python takes fewer than a thousand, a caller may send more."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -26,7 +29,7 @@ def encode(record: Record) -> bytes:
     """The line of `record`, with its newline."""
     try:
         return _encoder.encode(record) + b"\n"
-    except (TypeError, UnicodeEncodeError):
+    except (TypeError, UnicodeEncodeError, RecursionError):
         return write(_mapped({name: getattr(record, name) for name in COLUMNS}, _encodable))
 
 
@@ -68,12 +71,14 @@ def _encodable(value: Any) -> Any:
     return str(value).encode("utf-8", "replace").decode()
 
 
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """`value` with `change` applied to every leaf and every key, however deep."""
+def _mapped(value: Any, change: Callable[[Any], Any], levels: int = DEEPEST) -> Any:
+    """`value` with `change` applied to every leaf and every key, and what lies deeper than `levels` replaced."""
     if isinstance(value, msgspec.Struct):
         value = msgspec.structs.asdict(value)
+    if isinstance(value, dict | list | tuple) and not levels:
+        return REPLACEMENT
     if isinstance(value, dict):
-        return {change(str(key)): _mapped(item, change) for key, item in value.items()}
+        return {change(str(key)): _mapped(item, change, levels - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_mapped(item, change) for item in value]
+        return [_mapped(item, change, levels - 1) for item in value]
     return change(value)

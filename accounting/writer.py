@@ -31,7 +31,7 @@ LONGEST_BACKOFF_S = 5.0
 YIELD_EVERY_LINES = 25
 """After so many the interpreter lock is offered to the thread that serves requests: it would take 5 ms to ask for it."""
 
-POISON = (DataError, IntegrityError, ValueError, TypeError, ArithmeticError)
+POISON = (DataError, IntegrityError, ValueError, TypeError, ArithmeticError, RecursionError)
 """What one unacceptable line raises. Everything else is the database's trouble, and is waited out."""
 
 

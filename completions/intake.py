@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from completions import schemas
+from completions.dialects.base import refuse_depth
 from completions.exchange import Exchange
 from completions.schemas import TEXT_ONLY
 from routingapp import preferences, stickiness
@@ -23,7 +24,7 @@ _INT64_MAX = 2**63 - 1
 def accept(exchange: Exchange, request: schemas.ChatRequest, raw: dict[str, Any], *, log_content: str) -> None:
     """Take `request` into `exchange`. `raw`: the same as the caller sent it; `log_content`: none, hash or full.
 
-    Raises `InvalidRequest` for preferences that cannot be read.
+    Raises `InvalidRequest` for preferences that cannot be read, and for messages nested too deeply to be kept.
     """
     chat = exchange.chat = schemas.canonical(raw)
     record, key = exchange.record, exchange.key
@@ -67,7 +68,11 @@ def _conversation(exchange: Exchange, request: schemas.ChatRequest, model: str) 
 
 
 def _keep_content(exchange: Exchange, policy: str) -> None:
-    messages = orjson.dumps(exchange.chat["messages"])
+    try:
+        messages = orjson.dumps(exchange.chat["messages"])
+    except TypeError as error:
+        refuse_depth(error)
+        raise
     exchange.record.prompt_hash = hashlib.sha256(messages).hexdigest()
     if policy == "full":
         exchange.keeps_content = True

@@ -22,7 +22,7 @@ from accounting.usage import Usage
 from catalog.entries import AdapterEntry, DialectName, ProviderEntry
 from completions.dialects import shape
 from completions.sse import EventTooLargeError, SSEDecoder
-from gateway_project.errors import ProviderError, ProviderUnavailable
+from gateway_project.errors import InvalidRequest, ProviderError, ProviderUnavailable
 
 JSON = dict[str, Any]
 
@@ -158,7 +158,11 @@ class Dialect(abc.ABC):
         Raises `InvalidRequest` naming a field that is malformed, or that this provider cannot be told.
         """
         shape.check(chat)
-        return self.write(chat, adapter, stream=stream)
+        try:
+            return self.write(chat, adapter, stream=stream)
+        except TypeError as error:
+            refuse_depth(error)
+            raise
 
     @abc.abstractmethod
     def write(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
@@ -175,6 +179,14 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """The error that an answer with HTTP status >= 400 stands for."""
+
+
+def refuse_depth(error: TypeError) -> None:
+    """Raise `InvalidRequest` if `error` is orjson's about a value nested too deeply: it reads 1024 levels, but writes only 254."""
+    if str(error) == "Recursion limit reached":
+        raise InvalidRequest(
+            "The request is nested deeper than 254 levels, which cannot be sent on; flatten it."
+        ) from error
 
 
 def parse_json(body: bytes, what: str) -> JSON:

@@ -13,7 +13,7 @@ from django.db.models import ProtectedError
 from accounting import ledger as ledger_module
 from accounting import writer
 from accounting.ledger import Ledger
-from accounting.lines import decode
+from accounting.lines import REPLACEMENT, decode
 from accounting.models import ApiKey, HourlyUsage, RequestLog, UsageTotal
 from accounting.record import Attempt, Record
 from catalog.models import Adapter, LanguageModel
@@ -97,6 +97,24 @@ def test_hostile_text_and_numbers_are_stored_in_what_form_the_columns_hold(
     assert (row.seed, row.max_tokens) == ((1 << 63) - 1, -(1 << 63))
     assert (row.prompt_tokens, row.latency_ms) == (0, (1 << 31) - 1)
     assert row.error == "e" * 100_000
+    assert ledger.status().lost_total == 0
+
+
+@pytest.mark.parametrize(("levels", "leaf"), [(700, "\x00"), (1020, "plain"), (5000, "\ud800")])
+def test_what_is_nested_beyond_reason_holds_up_nothing(
+    levels: int, leaf: str, sqlite_database: Database, start_ledger: StartLedger, new_record: NewRecord
+):
+    nested: object = leaf
+    for _ in range(levels):
+        nested = [nested]
+    ledger = start_ledger(sqlite_database)
+    ledger.settle(new_record(sqlite_database, metadata={"nested": nested, "flat": 1}))
+    ledger.settle(new_record(sqlite_database))
+    assert ledger.flush(5)
+    first, second = RequestLog.objects.using(sqlite_database.alias).order_by("id")
+    assert first.metadata["flat"] == 1
+    assert REPLACEMENT in str(first.metadata["nested"])
+    assert second.metadata is None
     assert ledger.status().lost_total == 0
 
 

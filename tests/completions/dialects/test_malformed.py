@@ -198,3 +198,14 @@ def test_a_malformed_request_is_refused_by_its_field(name, field, changes):
     with pytest.raises(InvalidRequest) as refused:
         DIALECTS[name].encode(chat, adapter_with(name, Quirks()), stream=False)
     assert field in refused.value.message
+
+
+@pytest.mark.parametrize("name", list(DIALECTS), ids=str)
+def test_what_is_nested_deeper_than_json_is_written_is_refused(name: DialectName):
+    nested: Any = []
+    for _ in range(300):
+        nested = [nested]
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "x": nested}}}
+    adapter = dataclasses.replace(adapter_with(name, Quirks()), upstream_model=MODELS[name])
+    with pytest.raises(InvalidRequest, match="nested deeper than 254 levels"):
+        DIALECTS[name].encode(schemas.canonical({**WHOLE, "tools": [tool]}), adapter, stream=False)
