@@ -8,6 +8,7 @@ import sys
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
     from django.core.management import execute_from_command_line
+    from django.db.utils import OperationalError, ProgrammingError
 
     from gateway_project.variables import VariablesRefused
 
@@ -15,6 +16,13 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except VariablesRefused as refusal:
         sys.exit(str(refusal))
+    except (OperationalError, ProgrammingError) as error:
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(
+            f"The database refuses: {str(error).strip()}\n"
+            "Where it has no tables, or lacks some, run: uv run manage.py migrate. --traceback shows where it was asked."
+        )
 
 
 if __name__ == "__main__":
