@@ -112,6 +112,7 @@ def test_what_is_nested_beyond_reason_holds_up_nothing(
     ledger.settle(new_record(sqlite_database))
     assert ledger.flush(5)
     first, second = RequestLog.objects.using(sqlite_database.alias).order_by("id")
+    assert first.metadata is not None
     assert first.metadata["flat"] == 1
     assert REPLACEMENT in str(first.metadata["nested"])
     assert second.metadata is None
