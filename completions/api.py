@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -15,7 +15,7 @@ from ninja.security.base import AuthBase
 from accounting import keys
 from accounting.credentials import KeyEntry
 from accounting.throttle import Throttle
-from completions import envelope, intake, models_list, runtime, snapshot, sse
+from completions import bodies, envelope, intake, models_list, runtime, snapshot, sse
 from completions.exchange import ClientHeaders, Exchange
 from completions.live import EventSource
 from completions.models_list import ModelsQuery
@@ -73,12 +73,22 @@ async def _parts(source: EventSource) -> AsyncIterator[bytes]:
         yield part
 
 
-@router.post("/chat/completions", summary="Answer a conversation")
-async def chat_completions(request: HttpRequest, body: ChatRequest) -> HttpResponse | StreamingHttpResponse:
+_CHAT_BODY = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}}}}
+
+
+@router.post("/chat/completions", summary="Answer a conversation", openapi_extra={"requestBody": _CHAT_BODY})
+async def chat_completions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    # Checked here and not by django-ninja, whose way from a body to an argument costs more than the check.
+    return await answer(request, bodies.read(request))
+
+
+async def answer(request: HttpRequest, body: dict[str, Any]) -> HttpResponse | StreamingHttpResponse:
+    """The response to the chat request `body` of an authenticated caller. Raises `GatewayError`."""
+    chat = bodies.checked(ChatRequest, body)
     exchange = _begin(request)
-    intake.accept(exchange, body, request.json_body, log_content=exchange.key.log_content or settings.LOG_CONTENT)  # type: ignore[attr-defined]
+    intake.accept(exchange, chat, body, log_content=exchange.key.log_content or settings.LOG_CONTENT)
     headers = {"X-Generation-Id": exchange.record.request_id}
-    if body.stream:
+    if chat.stream:
         source = await runtime.current().pipeline.stream(exchange)
         return EventStream(source, {**headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     return envelope.json(await runtime.current().pipeline.complete(exchange), headers=headers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import orjson
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -17,10 +16,11 @@ from accounting.access import KeyAuth, ManagementAuth, ManagementOrStaffAuth
 from accounting.api import management_router, own_router, statistics_router
 from accounting.keys import KeyRing
 from completions import api as inference
-from completions import envelope, snapshot
+from completions import bodies, envelope, snapshot
 from completions.api import authenticate
 from completions.api import router as completions_router
 from completions.routing_api import router as routing_router
+from completions.schemas import ChatRequest
 from gateway_project.errors import (
     GatewayError,
     InternalError,
@@ -28,28 +28,14 @@ from gateway_project.errors import (
     NotServing,
     PayloadTooLarge,
     Unauthenticated,
-    Unprocessable,
-    UnsupportedMediaType,
 )
 
 
 class JsonParser(Parser):
-    """Reads JSON bodies, and keeps the parsed body on the request so that no field is lost to validation."""
+    """Reads bodies where django-ninja checks them: the account pages'."""
 
     def parse_body(self, request: HttpRequest) -> Any:
-        content_type = request.META.get("CONTENT_TYPE", "")
-        if content_type and "json" not in content_type:
-            raise UnsupportedMediaType(
-                f"Content-Type {content_type[:100]!r} is not taken; send Content-Type: application/json"
-            )
-        try:
-            body = orjson.loads(request.body)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequest(f"The body is not JSON: {error}") from error
-        if not isinstance(body, dict):
-            raise InvalidRequest(f"The body must be a JSON object, not {type(body).__name__}")
-        request.json_body = body  # type: ignore[attr-defined]
-        return body
+        return bodies.read(request)
 
 
 class Api(NinjaAPI):
@@ -61,6 +47,13 @@ class Api(NinjaAPI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._spare = HttpResponse(content_type="application/json")
+
+    def get_openapi_schema(self, **options: Any) -> Any:
+        """With the body of inference, which its view checks itself."""
+        schema = super().get_openapi_schema(**options)
+        body = ChatRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema["components"]["schemas"] |= {**body.pop("$defs", {}), "ChatRequest": body}
+        return schema
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
         return self._spare if hasattr(request, "is_lean") else super().create_temporal_response(request)
@@ -112,18 +105,11 @@ def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 @api.exception_handler(ValidationError)
 def on_validation_error(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """Wrong shapes are 400, values out of their range 422; the message names the first field, metadata all."""
     if request.method == "POST" and not request.body:
         return reject(request, InvalidRequest("The body is empty; send a JSON object"))  # ninja asks no parser then
-    problems = [{"path": path_of(problem), "message": problem["msg"], "type": problem["type"]} for problem in error.errors]
-    # Of a union's complaints the one that got furthest is the one that helps.
-    first = max(problems, key=lambda problem: len(problem["path"]))
-    is_range = all(problem["type"] in RANGE_ERRORS for problem in problems)
-    message = first["message"].removeprefix("Value error, ")
-    if first["path"]:
-        message = f"{first['path']}: {message}"
-    kind = Unprocessable if is_range else InvalidRequest
-    return reject(request, kind(message, metadata={"errors": problems[:20]}))
+    # The names of the place and of the parameter are left out, but for a parameter that is itself the problem.
+    problems = [{**problem, "loc": problem["loc"][2:] or problem["loc"][1:]} for problem in error.errors]
+    return reject(request, bodies.refusal(problems))
 
 
 @api.exception_handler(RequestDataTooBig)
@@ -145,21 +131,3 @@ def on_lost_database(request: HttpRequest, error: Exception) -> HttpResponse:
 def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
     logging.getLogger("gateway.api").error("%s %s failed", request.method, request.path, exc_info=error)
     return reject(request, InternalError("Internal error; the gateway's log has more."))
-
-
-RANGE_ERRORS = frozenset(
-    {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "too_long", "too_short", "string_too_long",
-     "string_too_short", "multiple_of", "finite_number"}
-)  # fmt: skip
-
-
-def path_of(problem: dict[str, Any]) -> str:
-    """`messages[0].role` from pydantic's location; the names of the parameter and of union members are left out."""
-    path = ""
-    where = problem["loc"]
-    for step in where[2:] or where[1:]:
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif step.isidentifier() and step not in ("str", "float", "int", "bool", "Message", "Part"):
-            path += f".{step}" if path else step
-    return path

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import orjson
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
@@ -20,15 +19,13 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
-from pydantic import ValidationError
 
 from accounting.credentials import KeyEntry
 from catalog import environment
 from catalog import loader as catalogue_loader
 from completions import api as inference
-from completions import runtime
+from completions import bodies, runtime
 from completions.live import EventSource
-from completions.schemas import ChatRequest
 from gateway_project.console import roles, story
 from gateway_project.errors import GatewayError, InvalidRequest, NotServing
 from gateway_project.errors import PermissionDenied as NotAllowed
@@ -87,11 +84,10 @@ async def answer(request: HttpRequest) -> HttpResponseBase:
             raise InvalidRequest("Only POST is answered here; open the playground's page in a browser.")
         user = await request.auser()
         await _check(user)
-        body = _body(request, user)
+        body = bodies.read(request) | {"user": f"staff:{user.get_username()}"}
         request.auth = STAFF  # type: ignore[attr-defined]
-        request.json_body = body  # type: ignore[attr-defined]
         request.META["HTTP_X_TITLE"] = "Playground"
-        response: HttpResponseBase = await inference.chat_completions(request, _validated(body))
+        response: HttpResponseBase = await inference.answer(request, body)
     except GatewayError as error:
         return inference.reject(request, error)
     source = getattr(response, "source", None)
@@ -108,25 +104,6 @@ async def _check(user: User | AnonymousUser) -> None:
         )
     if not runtime.is_ready():
         raise NotServing("This process serves pages only. Start the gateway itself: manage.py serve")
-
-
-def _body(request: HttpRequest, user: User | AnonymousUser) -> dict[str, Any]:
-    try:
-        body = orjson.loads(request.body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise InvalidRequest(f"The body must be a JSON object, not {type(body).__name__}")
-    return body | {"user": f"staff:{user.get_username()}"}
-
-
-def _validated(body: dict[str, Any]) -> ChatRequest:
-    try:
-        return ChatRequest.model_validate(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidRequest(f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
 async def _parts(source: EventSource) -> AsyncIterator[bytes]:
