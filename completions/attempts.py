@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from accounting.record import Attempt
-from completions import resume
+from completions import resume, streams
 from completions.admission import Gate, NoSeat
 from completions.calls import Calls
 from completions.course import Course
@@ -222,12 +222,8 @@ class Attempts:
 
     async def _end(self, exchange: Exchange, task: asyncio.Future[OpenStream], winner: OpenStream | None) -> None:
         """End a task that has raced for a stream, and its stream unless that is the winner."""
-        task.cancel()
-        try:
-            opened = await task
-        except (asyncio.CancelledError, GatewayError):
-            return
-        if opened is not winner:
+        opened = await streams.give_up(task)
+        if opened is not None and opened is not winner:
             exchange.attempt_abandoned(opened.attempt)
             self.health.released(opened.candidate.adapter.id)
             await opened.answer.aclose()

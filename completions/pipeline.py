@@ -212,13 +212,10 @@ class Pipeline:
 
     async def _abandon(self, opening: asyncio.Future[OpenStream]) -> None:
         """End the opening of a stream nobody waits for any more, and the stream if it is open."""
-        opening.cancel()
-        try:
-            opened = await opening
-        except (asyncio.CancelledError, GatewayError):
-            return
-        self.health.released(opened.candidate.adapter.id)
-        await opened.answer.aclose()
+        opened = await streams.give_up(opening)
+        if opened is not None:
+            self.health.released(opened.candidate.adapter.id)
+            await opened.answer.aclose()
 
     # --- both ---------------------------------------------------------------------------------------------------------
 

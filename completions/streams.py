@@ -5,6 +5,8 @@ Knows when a stream counts as begun, finished or broken; what is made of its chu
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,8 +16,10 @@ from completions import relay
 from completions.dialects.base import Chunk, Completion, StreamDecoder
 from completions.resume import Replay
 from completions.upstream import Answer, Endpoint
-from gateway_project.errors import ProviderError, ProviderTimeout, ProviderUnavailable
+from gateway_project.errors import GatewayError, ProviderError, ProviderTimeout, ProviderUnavailable
 from routingapp.plan import Candidate
+
+log = logging.getLogger("gateway.completions")
 
 AFTER_FINISH_S = 2.0
 """How long a stream may still send usage after its finish reason, before it is taken for ended."""
@@ -130,3 +134,20 @@ def _as_chunk(completion: Completion) -> Chunk:
         for index, call in enumerate(choice["delta"].get("tool_calls") or ()):
             call.setdefault("index", index)
     return Chunk(choices, completion.usage, completion.upstream_id, completion.extra)
+
+
+async def give_up(opening: asyncio.Future[OpenStream]) -> OpenStream | None:
+    """End the opening of a stream. Gives the stream where it is open all the same: it is the caller's to close.
+
+    Whatever the opening fails with ends here, a bug of ours in the log: who gives up on it has something else to say.
+    """
+    opening.cancel()
+    await asyncio.wait((opening,))
+    if opening.cancelled():
+        return None
+    error = opening.exception()
+    if error is None:
+        return opening.result()
+    if not isinstance(error, GatewayError):
+        log.error("a stream that nobody waits for any more failed", exc_info=error)
+    return None
