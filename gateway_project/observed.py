@@ -19,6 +19,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 UNMATCHED = "unmatched"
 _CALLER_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 """What of a caller's own `X-Request-Id` is taken: nothing that could break a line or a header."""
+_TRACE_HEADERS = (b"traceparent", b"tracestate")
 
 
 async def named(application: Application, scope: Message, receive: Receive, send: Send) -> None:
@@ -77,11 +78,12 @@ class Counted:
 def _begin(scope: Message) -> Underway:
     client = scope.get("client")
     request = Underway(generation_id(time.time()), address=client[0] if client else "")
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            request.caller_id = value.decode() if _CALLER_ID.fullmatch(value) else None
-        elif name in (b"traceparent", b"tracestate") and tracing.is_on():
-            request.trace_headers = {**request.trace_headers, name.decode(): value.decode("latin1")}
+    headers = dict(scope["headers"])
+    if (caller_id := headers.get(b"x-request-id")) is not None and _CALLER_ID.fullmatch(caller_id):
+        request.caller_id = caller_id.decode()
+    if tracing.is_on():
+        told = {name: headers[name] for name in _TRACE_HEADERS if name in headers}
+        request.trace_headers = {name.decode(): value.decode("latin1") for name, value in told.items()}
     return request
 
 

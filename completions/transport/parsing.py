@@ -123,7 +123,8 @@ class ResponseParser:
         fields, self._fields = self._fields, []
         if self.status < 200:
             return  # 100 Continue, 103 Early Hints: the response is yet to come.
-        if sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
+        is_suspect = self._framing_bytes > MAX_HEAD_BYTES  # that many have come, though perhaps of the body
+        if is_suspect and sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
             raise ValueError(f"more than {MAX_HEAD_BYTES} bytes of headers")
         self.headers = headers = Headers(fields)
         self.is_reusable = wire.should_keep_alive()
