@@ -1,35 +1,36 @@
 """Whether this gateway has an embedded worker: start one where it is wanted, or share the one that is there.
 
-All processes of one VAR_DIR use one worker. Owns that agreement (a lock, an address file) and `EMBEDDED_BASE_URL`. Must not
-know how a worker is run (`embedded_process`) nor what the catalogue does with the address.
+All processes of one VAR_DIR use one worker. Owns who of them runs it, and `EMBEDDED_BASE_URL`. Must not know how a worker is
+run (`embedded_process`), where the processes meet (`embedded_place`) nor what the catalogue does with the address.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from gateway_project.embedded_place import Place, is_free, port_of
 from gateway_project.embedded_process import Worker, WorkerUnavailable, is_available, is_healthy, start
 
-__all__ = ["VARIABLE", "Worker", "WorkerUnavailable", "is_available", "kept_running", "start", "start_if_wanted"]
+__all__ = ["VARIABLE", "Sharer", "Worker", "WorkerUnavailable", "is_available", "kept_running", "start", "start_if_wanted"]
 
 VARIABLE = "EMBEDDED_BASE_URL"
 POLL_S = 0.02
 REVIVE_PAUSE_S = 0.5
+TURN_POLL_S = 0.25
+"""How often a sharer looks whether the owner is gone: opening a file, some 20 us."""
+PORT_WITHIN_S = 5.0
+"""How long the worker of an owner that was killed may take to leave its port."""
+NEW_TRY_PAUSE_S = 10.0
 
 logger = logging.getLogger("gateway.embedded")
 
@@ -40,36 +41,42 @@ def is_wanted() -> bool:
     return settings.EMBEDDED_WORKER and not named
 
 
-def start_if_wanted(timeout_s: float = 10.0) -> Worker | None:
+def start_if_wanted(timeout_s: float = 10.0) -> Worker | Sharer | None:
     """See to it that `EMBEDDED_BASE_URL` names a worker, if one is wanted and installed. Never raises for the lack of one.
 
-    Of all processes that share VAR_DIR the first starts a worker and gets it back, to stop it at its end; the others
-    find its address and get None. A failure is logged, and the gateway serves on with its other providers.
+    Of all processes that share VAR_DIR the first starts a worker and gets it back; the others find its address, and take
+    over when the first has ended. What is returned is to be stopped at the end. A failure is logged, and the gateway serves
+    on with its other providers.
     """
     if not (is_wanted() and is_available()):
         return None
-    settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
+    place = Place.configured()
     deadline = time.monotonic() + timeout_s
     while True:
-        lock = _acquire_lock()
+        lock = place.acquire()
         if lock is not None:
-            return _start_as_owner(lock, timeout_s)
-        base_url = _published()
+            # The processes that shared an owner that has ended still call its port, and find the new worker there.
+            port = port_of(place.published())
+            if not is_free(port):
+                place.withdraw()
+                port = 0
+            return _start_as_owner(place, lock, port, timeout_s)
+        base_url = place.published()
         if base_url and is_healthy(base_url):
             os.environ[VARIABLE] = base_url
-            return None
+            return Sharer(place, base_url)
         if time.monotonic() > deadline:
             logger.error(
                 "No embedded worker: the process that holds %s has none that answers. Give this gateway its own VAR_DIR, "
                 "or set LOCAL_BASE_URL.",
-                _lock_file(),
+                place.lock_file,
             )
             return None
         time.sleep(POLL_S)
 
 
 @contextmanager
-def kept_running() -> Iterator[Callable[[], Worker | None]]:
+def kept_running() -> Iterator[Callable[[], Worker | Sharer | None]]:
     """Start the worker, if one is wanted, while the body does other things, and stop it after the body.
 
     The body calls what it is given to wait until `EMBEDDED_BASE_URL` is set, before anybody reads it.
@@ -83,16 +90,60 @@ def kept_running() -> Iterator[Callable[[], Worker | None]]:
                 worker.stop()
 
 
-def _start_as_owner(lock: IO[str], timeout_s: float) -> Worker | None:
+class Sharer:
+    """Uses another process's worker, and runs one at the same address as soon as that process has ended.
+
+    An owner that is stopping still has a worker that answers, so whoever starts meanwhile would be left without.
+    """
+
+    def __init__(self, place: Place, base_url: str) -> None:
+        self._place, self._base_url = place, base_url
+        self._worker: Worker | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._wait_for_turn, name="embedded-sharer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop waiting, and the worker if it has come to that. Does nothing the second time."""
+        self._stopping.set()
+        self._thread.join()
+        if self._worker is not None:
+            self._worker.stop()
+        _forget(self._base_url)
+
+    def _wait_for_turn(self) -> None:
+        pause_s = TURN_POLL_S
+        while not self._stopping.wait(pause_s):
+            pause_s = TURN_POLL_S
+            if (lock := self._place.acquire()) is None:
+                continue
+            logger.warning("The process that ran the embedded worker has ended; this one takes over at %s", self._base_url)
+            self._wait_for_port()
+            if self._stopping.is_set():
+                lock.close()
+                return
+            self._worker = _start_as_owner(self._place, lock, port_of(self._base_url))
+            if self._worker is not None:
+                return
+            pause_s = NEW_TRY_PAUSE_S
+
+    def _wait_for_port(self) -> None:
+        deadline = time.monotonic() + PORT_WITHIN_S
+        while not is_free(port_of(self._base_url)) and time.monotonic() < deadline:
+            if self._stopping.wait(POLL_S):
+                return
+
+
+def _start_as_owner(place: Place, lock: IO[str], port: int, timeout_s: float = 10.0) -> Worker | None:
     try:
-        worker = start(timeout_s, port=_previous_port())
+        worker = start(timeout_s, port=port)
     except WorkerUnavailable as error:
         lock.close()
         logger.error("%s", error)
         return None
     worker.on_stop = partial(_retire, worker.base_url, lock)
     os.environ[VARIABLE] = worker.base_url
-    _publish(worker.base_url)
+    place.publish(worker.base_url)
     threading.Thread(target=_guard, args=(worker,), name="embedded-guard", daemon=True).start()
     return worker
 
@@ -114,60 +165,14 @@ def _guard(worker: Worker) -> None:
             return
 
 
-def _lock_file() -> Path:
-    return Path(settings.VAR_DIR) / "embedded.lock"
-
-
-def _address_file() -> Path:
-    return Path(settings.VAR_DIR) / "embedded.json"
-
-
-def _acquire_lock() -> IO[str] | None:
-    """The open lock file, or None if another process holds it. The kernel frees it when its holder dies."""
-    file = _lock_file().open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
-
-
-def _publish(base_url: str) -> None:
-    """Write the address for the processes that share the worker, in one step: they may be reading."""
-    draft = _address_file().with_suffix(".new")
-    draft.write_text(json.dumps({"base_url": base_url, "owner_pid": os.getpid()}))
-    draft.replace(_address_file())
-
-
-def _published() -> str:
-    """The address that was last written, or an empty string."""
-    try:
-        return str(json.loads(_address_file().read_text())["base_url"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return ""
-
-
 def _retire(base_url: str, lock: IO[str]) -> None:
-    """Take the address back. Does nothing once the lock is given up: the address may be another owner's by now."""
+    """Let another process have its turn. Does nothing once the lock is given up."""
     if lock.closed:
         return
-    _address_file().unlink(missing_ok=True)
     lock.close()
+    _forget(base_url)
+
+
+def _forget(base_url: str) -> None:
     if os.environ.get(VARIABLE) == base_url:
         del os.environ[VARIABLE]
-
-
-def _previous_port() -> int:
-    """The port of a worker whose owner died without tidying up, if it is free, else 0.
-
-    The processes that shared that worker still call this port, and find the new one there.
-    """
-    port = urlsplit(_published()).port or 0
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return 0
-    return port

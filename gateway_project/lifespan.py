@@ -23,7 +23,7 @@ from catalog.seed.problems import SeedRefused
 from completions import runtime, snapshot
 from completions.snapshot import Follower
 from gateway_project import embedded, heaps, installation, supervisor
-from gateway_project.embedded import Worker
+from gateway_project.embedded import Sharer, Worker
 from gateway_project.watch import Watch
 
 log = logging.getLogger("gateway.lifespan")
@@ -40,7 +40,7 @@ class Lifespan:
     def __init__(self) -> None:
         self._follower: Follower | None = None
         self._spending: SpendFollower | None = None
-        self._worker: Worker | None = None
+        self._worker: Worker | Sharer | None = None
         self._watch = Watch()
         self._heartbeat = supervisor.Heartbeat(supervisor.watchdog_limit_s())
 
@@ -92,7 +92,7 @@ class Lifespan:
             await asyncio.to_thread(self._worker.stop)
 
 
-def _prepare() -> Worker | None:
+def _prepare() -> Worker | Sharer | None:
     """Everything that needs the database, in one thread: it closes its connection behind itself."""
     try:
         with installation.one_process_at_a_time():

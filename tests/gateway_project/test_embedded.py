@@ -24,7 +24,7 @@ import django
 django.setup()
 from gateway_project import embedded
 worker = embedded.start_if_wanted()
-pid = worker.process.pid if worker else None
+pid = worker.process.pid if isinstance(worker, embedded.Worker) else None
 print(pid, os.environ.get("EMBEDDED_BASE_URL"), flush=True)
 sys.stdin.read()
 """
@@ -81,7 +81,11 @@ def gateway_process(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", STARTER],
             env={
-                **{name: value for name, value in os.environ.items() if name != "EMBEDDED_WORKER"},
+                **{
+                    name: value
+                    for name, value in os.environ.items()
+                    if name not in ("EMBEDDED_WORKER", "EMBEDDED_BASE_URL")
+                },
                 "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
                 "VAR_DIR": str(tmp_path),
             },
@@ -179,6 +183,41 @@ def test_a_second_process_shares_the_first_ones_worker(gateway_process):
     assert (pid, base_url) == ("None", worker.base_url)
     worker.stop()
     assert "EMBEDDED_BASE_URL" not in os.environ
+
+
+def test_whoever_shares_the_worker_of_an_owner_that_stops_runs_one_at_its_address(gateway_process):
+    owned = embedded.start_if_wanted()
+    assert isinstance(owned, embedded.Worker)
+    _, pid, _ = gateway_process()
+    assert pid == "None"
+    owned.stop()
+    assert wait_until(lambda: is_healthy(owned.base_url), 10)
+    third = embedded.start_if_wanted()
+    assert isinstance(third, embedded.Sharer)
+    assert os.environ["EMBEDDED_BASE_URL"] == owned.base_url
+    third.stop()
+    assert "EMBEDDED_BASE_URL" not in os.environ
+
+
+def test_whoever_shares_the_worker_of_an_owner_that_was_killed_stops_the_one_it_runs_instead(gateway_process, tmp_path):
+    owner, _, base_url = gateway_process()
+    sharer = embedded.start_if_wanted()
+    assert isinstance(sharer, embedded.Sharer)
+    try:
+        owner.kill()
+        assert wait_until(lambda: json.loads((tmp_path / "embedded.json").read_text())["owner_pid"] == os.getpid(), 10)
+        assert is_healthy(base_url)
+    finally:
+        sharer.stop()
+    assert not is_listening(base_url)
+
+
+def test_a_sharer_that_stops_leaves_the_worker_to_its_owner(gateway_process):
+    _, _, base_url = gateway_process()
+    sharer = embedded.start_if_wanted()
+    assert isinstance(sharer, embedded.Sharer)
+    sharer.stop()
+    assert is_healthy(base_url)
 
 
 def test_a_worker_that_crashed_comes_back_at_its_address():
