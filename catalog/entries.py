@@ -98,6 +98,14 @@ class Unconfigured(Exception):
         self.variable = variable
 
 
+class NotAnnounced(Unconfigured):
+    """A variable that another process tells is not set, and nobody tells it. `str()` says who would."""
+
+    def __init__(self, variable: str, absence: str) -> None:
+        super().__init__(variable)
+        self.args = (absence,)
+
+
 def resolve(text: str, lookup: Lookup) -> str:
     """`text` with `${VAR}` and `${VAR:-default}` replaced. An empty variable counts as unset.
 
@@ -105,7 +113,12 @@ def resolve(text: str, lookup: Lookup) -> str:
     """
 
     def value(found: re.Match[str]) -> str:
-        set_to = lookup(found["name"])
+        try:
+            set_to = lookup(found["name"])
+        except NotAnnounced:
+            if not found["has_default"]:
+                raise
+            set_to = None
         if set_to:
             return set_to
         if found["has_default"]:

@@ -10,10 +10,12 @@ class GatewayConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        from gateway_project import checks, errors  # noqa: F401  checks registers itself
+        from catalog import environment
+        from gateway_project import checks, embedded, errors  # noqa: F401  checks registers itself
         from gateway_project.console import roles
 
         roles.follow_migrations()
+        environment.announce(embedded.VARIABLE, embedded.find_running, absence=embedded.ABSENCE)
 
         for secret in (settings.SECRET_KEY, settings.METRICS_TOKEN, settings.ALERT_WEBHOOK_URL):
             errors.conceal(secret)

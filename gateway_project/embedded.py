@@ -21,10 +21,24 @@ from django.conf import settings
 from gateway_project.embedded_place import Place, is_free, port_of
 from gateway_project.embedded_process import Worker, WorkerUnavailable, is_available, is_healthy, start
 
-__all__ = ["VARIABLE", "Sharer", "Worker", "WorkerUnavailable", "is_available", "kept_running", "start", "start_if_wanted"]
+__all__ = [
+    "VARIABLE",
+    "Sharer",
+    "Worker",
+    "WorkerUnavailable",
+    "find_running",
+    "is_available",
+    "kept_running",
+    "start",
+    "start_if_wanted",
+]
 
 VARIABLE = "EMBEDDED_BASE_URL"
 POLL_S = 0.02
+ABSENCE = (
+    f"no embedded worker is running ({VARIABLE} is not set); `manage.py serve` runs one, unless LOCAL_BASE_URL is set or "
+    "EMBEDDED_WORKER is off"
+)
 REVIVE_PAUSE_S = 0.5
 TURN_POLL_S = 0.25
 """How often a sharer looks whether the owner is gone: opening a file, some 20 us."""
@@ -73,6 +87,14 @@ def start_if_wanted(timeout_s: float = 10.0) -> Worker | Sharer | None:
             )
             return None
         time.sleep(POLL_S)
+
+
+def find_running() -> str | None:
+    """The address of the worker that a gateway of this VAR_DIR runs now, for a process that only asks; else None."""
+    if not is_wanted():
+        return None
+    base_url = Place.configured().published()
+    return base_url if base_url and is_healthy(base_url) else None
 
 
 @contextmanager

@@ -61,10 +61,10 @@ class Place:
         self._address_file.unlink(missing_ok=True)
 
     def published(self) -> str:
-        """The address that was last written, or an empty string. Whether anybody answers there is another question."""
+        """The address last written, or an empty string where none can be read; whether anybody answers there is not said."""
         try:
             return str(json.loads(self._address_file.read_text())["base_url"])
-        except (FileNotFoundError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError):
             return ""
 
 

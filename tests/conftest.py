@@ -31,6 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[CHOSEN_SERVER] = None
+    # The worker of a gateway that runs beside the tests is no part of them.
+    settings.EMBEDDED_WORKER = False
     if config.getoption("--database") != "postgres":
         return
     stack = ExitStack()

@@ -1,7 +1,7 @@
 import pytest
 
 from catalog import environment
-from catalog.entries import resolve
+from catalog.entries import Unconfigured, resolve
 
 
 def test_it_gives_the_variable(monkeypatch):
@@ -31,6 +31,20 @@ def test_the_variable_itself_wins_over_its_file(monkeypatch, tmp_path):
     monkeypatch.setenv("ACME_API_KEY_FILE", str(path))
 
     assert environment.lookup("ACME_API_KEY") == "from the variable"
+
+
+def test_what_another_process_announces_stands_in_for_the_variable_and_its_absence_is_told(monkeypatch):
+    told = ["http://127.0.0.1:1/v1"]
+    monkeypatch.setattr(environment, "_announced", {})
+    monkeypatch.delenv("ACME_BASE_URL", raising=False)
+    environment.announce("ACME_BASE_URL", lambda: told[0], absence="Acme is not running")
+    assert resolve("${ACME_BASE_URL}", environment.lookup) == "http://127.0.0.1:1/v1"
+    told[0] = None
+    with pytest.raises(Unconfigured, match=r"^Acme is not running$"):
+        resolve("${ACME_BASE_URL}", environment.lookup)
+    assert resolve("${ACME_BASE_URL:-http://elsewhere/v1}", environment.lookup) == "http://elsewhere/v1"
+    monkeypatch.setenv("ACME_BASE_URL", "http://named/v1")
+    assert environment.lookup("ACME_BASE_URL") == "http://named/v1"
 
 
 def test_an_unreadable_file_names_the_variable_and_the_path(monkeypatch, tmp_path):

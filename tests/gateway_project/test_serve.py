@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -135,6 +136,21 @@ def test_responses_do_not_name_the_server_software(first):
     assert "Server" not in requests.get(f"{first.url}/health", timeout=5).headers
 
 
+def manage(directory: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT, env=environment(directory), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return run.stdout
+
+
+def test_commands_find_the_worker_of_the_server_beside_them(directory, first):
+    explained = manage(directory, "explainroute", "smollm2-135m-instruct")
+    assert "1. smollm2-135m-instruct at embedded" in explained
+    report = json.loads(manage(directory, "routingstats", "--json", "--model", "smollm2-135m-instruct"))
+    assert [row["left_out"] for row in report["adapters"] if row["provider"] == "embedded"] == [None]
+
+
 def test_a_port_in_use_is_named_with_the_cure_before_the_database_is_touched():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -163,6 +179,13 @@ def test_sigterm_ends_server_and_worker_with_exit_code_0(first):
     assert not is_listening(worker_port)
     assert not is_listening(first.port)
     assert "Traceback" not in first.output
+
+
+def test_a_command_says_that_no_worker_is_running_where_none_is(directory, first):
+    if first.process.poll() is None:
+        first.process.terminate()
+        first.process.wait(30)
+    assert "unconfigured: no embedded worker is running" in manage(directory, "explainroute", "smollm2-135m-instruct")
 
 
 def test_a_later_start_with_two_workers_prints_no_secret_and_ends_on_ctrl_c(directory, first):
