@@ -38,7 +38,11 @@ async def application(
 ) -> None:
     """What the ASGI server calls: once for the lifespan, then for every request."""
     if scope["type"] == "http":
-        if _LEAN.match(scope["path"]):
+        path = scope["path"]
+        # ASGI's path begins with the prefix at which a proxy mounts the gateway (uvicorn's --root-path).
+        if prefix := scope.get("root_path"):
+            path = path.removeprefix(prefix)
+        if _LEAN.match(path):
             await lean_lane(scope, receive, send)
         else:
             await observed.named(django_lane, scope, receive, send)

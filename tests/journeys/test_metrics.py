@@ -197,6 +197,15 @@ def test_a_refused_key_has_an_outcome_of_its_own(watched, scrape):
     assert scrape.value("gateway_shared_limits_up") == 1
 
 
+def test_below_a_root_path_requests_take_the_same_lane_and_are_counted(start_gateway, fake):
+    below = start_gateway(seed(fake, {"m/ok": "ok?tokens=5"}), options=("--root-path", "/gateway"), METRICS_TOKEN=TOKEN)
+    scrape = Scrape(below)
+    assert ask(below, "m/ok").status_code == 200
+    assert "/gateway/admin/" in below.client.get("/admin/").headers["Location"]
+    route = "/v1/chat/completions"
+    assert scrape.change("gateway_http_requests_total", route=route, method="POST", status="200") == 1
+
+
 def test_names_of_strangers_become_other(watched, scrape):
     for name in ("no/such-model", "m/ok\nforged", "x" * 150):
         assert ask(watched, name).status_code in (400, 404)
