@@ -58,9 +58,19 @@ class Report:
     repriced: list[str] = field(default_factory=list)
     """The adapters that got, or will get, a price of their own."""
 
-    def lines(self) -> list[str]:
-        """The diff: + added, ~ changed, - disabled, = kept, ? no longer in the file."""
-        return [line for change in self.changes for line in change.lines()]
+    def lines(self, *, lists_gone: bool = True) -> list[str]:
+        """The diff: + added, ~ changed, - disabled, = kept, ? no longer in the file. Without `lists_gone` these are only counted.
+
+        They are what a file that holds a part of the catalogue leaves alone, and would bury what it changes.
+        """
+        shown = [change for change in self.changes if lists_gone or change.action is not Action.GONE]
+        lines = [line for change in shown for line in change.lines()]
+        if gone := len(self.changes) - len(shown):
+            rows, them = ("1 row is", "it") if gone == 1 else (f"{gone} rows are", "them")
+            lines.append(
+                f"{Action.GONE} {rows} not in this file, still enabled; --prune disables {them}, -v 2 lists {them}"
+            )
+        return lines
 
     def summary(self) -> str:
         """One sentence."""

@@ -56,6 +56,25 @@ def test_prune_and_force_reach_the_seed(path):
     assert "- model falcon  (disabled: no longer in the file)" in run(path, "--prune")[1]
 
 
+def test_what_a_file_of_a_part_leaves_alone_is_counted_and_listed_on_demand(path):
+    run(path)
+    path.write_text("models:\n  - id: hawk\n    name: Hawk\n    provider: deepseek\n")
+
+    lines = run(path)[1]
+    assert [line for line in lines if line.startswith("?")] == [
+        "? 2 rows are not in this file, still enabled; --prune disables them, -v 2 lists them"
+    ]
+    assert lines.index("+ model hawk") < len(lines) - 2
+
+    listed = [line.split("  ")[0] for line in run(path, "--verbosity", "2")[1] if line.startswith("?")]
+    assert sorted(listed) == ["? adapter falcon at deepseek", "? model falcon"]
+
+    path.write_text("models: []")
+    run(path, "--prune")
+    path.write_text("models: []\n")
+    assert not [line for line in run(path)[1] if line.startswith("?")]
+
+
 def test_the_routing_file_is_read(path, tmp_path):
     routing = tmp_path / "routing.yaml"
     routing.write_text("timeout: 30")

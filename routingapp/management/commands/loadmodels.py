@@ -37,6 +37,6 @@ class Command(BaseCommand):
         except SeedRefused as refusal:
             count = len(refusal.problems)
             raise CommandError(f"Nothing was loaded; {count} problem{'s' if count > 1 else ''}:\n{refusal}") from refusal
-        for line in report.lines():
+        for line in report.lines(lists_gone=options["verbosity"] > 1):
             self.stdout.write(line)
         return report.summary()
