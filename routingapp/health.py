@@ -19,7 +19,7 @@ from gateway_project.errors import ProviderError
 from routingapp.breaker import DEFAULT_RULES, Answering, Breaker, BreakerRules, BreakerState, Paused
 from routingapp.measured import MAX_OUTCOMES, NOTHING, Measured, Outcome, measure
 
-_FRESH_S = 1.0
+FRESH_S = 1.0
 """Percentiles are sorted anew at most this often."""
 _WORTH_TELLING_S = 1.0
 """By how much a pause must have grown: of a burst of 429s each asks for a little more."""
@@ -211,7 +211,7 @@ class Health:
         adapter = self._adapters.get(adapter_id)
         if adapter is None:
             return NOTHING
-        if adapter.measured_at is None or now - adapter.measured_at >= _FRESH_S:
+        if adapter.measured_at is None or now - adapter.measured_at >= FRESH_S:
             adapter.measured = measure(adapter.outcomes, now)
             adapter.measured_at = now
         return adapter.measured

@@ -23,7 +23,7 @@ MODELS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def gateway(tmp_path_factory, fake: FakeProvider, migrated_database) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("browser")
     with Gateway(directory, seed(fake, MODELS), {"LOG_CONTENT": "full"}, database=migrated_database) as running:
@@ -33,9 +33,9 @@ def gateway(tmp_path_factory, fake: FakeProvider, migrated_database) -> Iterator
         assert "Traceback" not in running.log, running.log
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    # Not for the whole session: while it lives, its event loop counts as running, which asynchronous tests do not stand.
+    # Of one module, not of the session: while it lives, its event loop counts as running, which asynchronous tests do not stand.
     with chromium.launched() as launched:
         yield launched
 
