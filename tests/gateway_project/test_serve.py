@@ -19,6 +19,8 @@ import requests
 from django.core.management import CommandError, call_command
 
 from gateway_project import welcome
+from tests import postgres
+from tests.databases import PostgresDatabase
 from tests.live import ENVIRONMENT, ROOT, free_port, until
 
 
@@ -62,7 +64,7 @@ def environment(directory: Path, **more: str) -> dict[str, str]:
     }
 
 
-def serve(directory: Path, run: str, *options: str) -> Served:
+def serve(directory: Path, run: str, *options: str, **more: str) -> Served:
     """Start `manage.py serve` and wait until it is healthy."""
     port = free_port()
     output = directory / f"{run}.txt"
@@ -70,7 +72,7 @@ def serve(directory: Path, run: str, *options: str) -> Served:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), *options],
             cwd=ROOT,
-            env=environment(directory),
+            env=environment(directory, **more),
             stdout=file,
             stderr=file,
             start_new_session=True,
@@ -200,6 +202,24 @@ def test_a_later_start_with_two_workers_prints_no_secret_and_ends_on_ctrl_c(dire
     assert "password" not in second.output
     assert "sk-or-" not in second.output
     assert "Traceback" not in second.output
+
+
+def test_it_makes_the_tables_of_an_empty_postgresql_where_uvicorn_alone_names_the_command(tmp_path):
+    with postgres.running() as server:
+        server.create_database("empty")
+        without_worker = {**PostgresDatabase(server, "empty").environment, "EMBEDDED_WORKER": "off"}
+        alone = subprocess.run(
+            [sys.executable, "-m", "uvicorn", "gateway_project.asgi:application", "--port", str(free_port())],
+            cwd=ROOT, env=environment(tmp_path, **without_worker), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert alone.returncode != 0
+        assert "Run: uv run manage.py migrate" in alone.stderr
+        served = serve(tmp_path, "postgresql", **without_worker)
+        try:
+            assert "Management key sk-or-v1-" in served.output
+        finally:
+            served.process.terminate()
+            assert served.process.wait(30) == 0
 
 
 def test_it_serves_without_an_engine_and_says_what_is_missing():
