@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Token counts of one answer. `is_estimated`: the provider reported none, so they were counted here, roughly.
 
     `prompt_uncached`, `cache_read` and `completion_text` are all that is neither audio nor image and has no class of its own.
@@ -59,7 +59,9 @@ class Usage(msgspec.Struct, frozen=True):
 
     def classes(self) -> dict[str, int]:
         """The classes that hold something, as a journal line and a row keep them."""
-        return {name: count for name, count in zip(_CLASSES, _counts(self), strict=True) if count}
+        held: dict[str, int] = msgspec.to_builtins(self)
+        held.pop("is_estimated", None)
+        return held
 
     def __add__(self, other: Usage) -> Usage:
         """The two together, class by class; estimated if either is."""

@@ -111,15 +111,17 @@ class ChatRequest(BaseModel):
         return tuple(dict.fromkeys(names))
 
 
+_CONSUMED = frozenset({"model", "stream", "stream_options", "usage"})
+"""What is acted on here; a dialect says it in its own words."""
+
+
 def canonical(raw: dict[str, Any]) -> dict[str, Any]:
     """The caller's own JSON with its spellings unified: one `reasoning`, one `max_tokens`, `messages` instead of `prompt`.
 
     `raw` has passed `ChatRequest` and is not changed. Nulls are left out: everywhere in this API they mean "not given".
     """
-    chat = {key: value for key, value in raw.items() if value is not None}
+    chat = {key: value for key, value in raw.items() if value is not None and key not in _CONSUMED}
     reasoning.unify(chat)
-    for consumed in ("model", "stream", "stream_options", "usage"):
-        chat.pop(consumed, None)
     if (limit := chat.pop("max_completion_tokens", None)) is not None:
         chat["max_tokens"] = limit
     prompt = chat.pop("prompt", None)

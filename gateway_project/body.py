@@ -83,18 +83,17 @@ async def _drop(receive: Receive) -> None:
 async def _collect(receive: Receive, limit_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    is_more = True
-    while is_more:
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        part = message.get("body", b"")
+        part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit_bytes:
             raise _too_large(size, limit_bytes)
+        if not message.get("more_body", False):
+            return b"".join((*parts, part)) if parts else part
         parts.append(part)
-        is_more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large(size: int, limit: int) -> PayloadTooLarge:
