@@ -34,7 +34,7 @@ def test_the_variable_itself_wins_over_its_file(monkeypatch, tmp_path):
 
 
 def test_what_another_process_announces_stands_in_for_the_variable_and_its_absence_is_told(monkeypatch):
-    told = ["http://127.0.0.1:1/v1"]
+    told: list[str | None] = ["http://127.0.0.1:1/v1"]
     monkeypatch.setattr(environment, "_announced", {})
     monkeypatch.delenv("ACME_BASE_URL", raising=False)
     environment.announce("ACME_BASE_URL", lambda: told[0], absence="Acme is not running")

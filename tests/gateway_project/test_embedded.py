@@ -177,7 +177,7 @@ def test_a_terminals_interrupt_does_not_reach_it_and_one_of_its_own_ends_it_quie
 
 def test_a_second_process_shares_the_first_ones_worker(gateway_process):
     worker = embedded.start_if_wanted()
-    assert worker is not None
+    assert isinstance(worker, embedded.Worker)
     assert os.environ["EMBEDDED_BASE_URL"] == worker.base_url
     _, pid, base_url = gateway_process()
     assert (pid, base_url) == ("None", worker.base_url)
@@ -222,7 +222,7 @@ def test_a_sharer_that_stops_leaves_the_worker_to_its_owner(gateway_process):
 
 def test_a_worker_that_crashed_comes_back_at_its_address():
     worker = embedded.start_if_wanted()
-    assert worker is not None
+    assert isinstance(worker, embedded.Worker)
     try:
         crashed = worker.process
         crashed.kill()
@@ -238,7 +238,7 @@ def test_the_successor_of_a_killed_owner_keeps_its_address(gateway_process, monk
     owner.kill()
     assert wait_until(lambda: not is_listening(base_url))
     worker = embedded.start_if_wanted()
-    assert worker is not None
+    assert isinstance(worker, embedded.Worker)
     try:
         assert worker.base_url == base_url
         assert is_healthy(base_url)
