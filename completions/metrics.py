@@ -142,9 +142,14 @@ def route_ended(route: str, method: str, status: int) -> None:
 
 
 def kind_of(attempts: list[Attempt], position: int) -> str:
-    """Why the attempt at `position`, not the first, was made. Times are whole milliseconds of one clock."""
+    """Why the attempt at `position`, not the first, was made. Times are whole milliseconds of one clock.
+
+    One that was given up although another followed has lost a race, however short that was.
+    """
     attempt, before = attempts[position], attempts[:position]
-    if any(other.started_ms + other.latency_ms > attempt.started_ms for other in before):
+    if any(
+        other.started_ms + other.latency_ms > attempt.started_ms or outcome_of(other) == "abandoned" for other in before
+    ):
         return "hedge"
     if any(other.ttft_ms is not None for other in before):
         return "resume"

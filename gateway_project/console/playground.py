@@ -7,6 +7,7 @@ other, without a key, under the user's name.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -21,6 +22,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
 
 from accounting.credentials import KeyEntry
+from accounting.record import Record
 from catalog import environment
 from catalog import loader as catalogue_loader
 from completions import api as inference
@@ -32,6 +34,7 @@ from gateway_project.errors import PermissionDenied as NotAllowed
 
 STAFF = KeyEntry(id=None, hash="", name="playground", label="playground")
 """The caller of every playground request: not a key, and nobody else can be it."""
+SETTLED_WITHIN_S = 2.0
 
 
 def show(request: HttpRequest) -> HttpResponse:
@@ -70,10 +73,18 @@ def trace(request: HttpRequest, request_id: str) -> HttpResponse:
     """The story of a request as a piece of HTML, from the moment its answer has ended."""
     if not request.user.has_perm(roles.USE_PLAYGROUND):
         raise PermissionDenied
-    record = story.find(request_id)
+    record = _settled(request_id)
     if record is None or not (record.app_title == "Playground" or request.user.has_perm(story.READ)):
         return HttpResponse("This request is not recorded (yet).", status=404, content_type="text/plain")
     return TemplateResponse(request, "admin/console/story.html", {"story": story.of(record), "is_short": True})
+
+
+def _settled(request_id: str) -> Record | None:
+    """The record, which of an answer that was just stopped is there once the gateway has noticed."""
+    ends_at = time.monotonic() + SETTLED_WITHIN_S
+    while (record := story.find(request_id)) is None and time.monotonic() < ends_at:
+        time.sleep(0.05)
+    return record
 
 
 @csrf_protect

@@ -22,6 +22,7 @@ def attempt(adapter_id: int, started_ms: int, latency_ms: int, **more) -> Attemp
         (attempt(1, 0, 50, ttft_ms=20), attempt(2, 50, 10), "resume"),
         (attempt(1, 0, 50, ttft_ms=20), attempt(1, 50, 10), "resume"),
         (attempt(1, 0, 50), attempt(2, 30, 60), "hedge"),
+        (attempt(1, 0, 0, error="given up by the gateway"), attempt(2, 0, 0), "hedge"),
         (attempt(1, 0, 0), attempt(2, 0, 60), "fallback"),
     ],
 )

@@ -199,4 +199,5 @@ def test_statistics_count_what_was_asked(gateway, manager, manager_secret):
         "fake/ok": 2, "fake/priced": 1, "books/only-500": 1,
     }  # fmt: skip
     assert found["total"]["cost_usd"] == pytest.approx(manager.api_keys.get(hash=made.data.hash).data.usage)
-    assert found["total"]["latency_ms"]["p50"] > 0
+    latency = found["total"]["latency_ms"]  # of answers that may have taken less than a millisecond
+    assert 0 <= latency["p50"] <= latency["p95"] <= latency["p99"] < 5000
