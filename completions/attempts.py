@@ -34,6 +34,9 @@ from gateway_project.errors import (
 from routingapp.health import Health
 from routingapp.plan import Candidate, Plan
 
+HEDGE_AFTER_S = 0.05
+"""No second candidate is asked sooner: a start that is usually over within this time is late by chance, not by fault."""
+
 Result = TypeVar("Result")
 Call = Callable[[Exchange, Candidate, Attempt], Awaitable[Result]]
 
@@ -181,7 +184,7 @@ class Attempts:
         if not plan.policy.hedges or len(plan.candidates) < 2:
             return None
         ttft = self.health.measured(plan.candidates[0].adapter.id, time.monotonic()).ttft_s
-        return ttft.p95 if ttft else None
+        return max(HEDGE_AFTER_S, ttft.p95) if ttft else None
 
     async def _hedged(self, exchange: Exchange, plan: Plan, patience: float) -> OpenStream:
         """The first of two streams to say something. The other is given up, and stays on the record as an attempt.
