@@ -25,7 +25,10 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
     "s/limited": Served("first-key-limited", POOL),
     "s/rpm": Served("ok", {"limits": {"rpm": 1}}),
     "s/limping": "down-for?seconds=3",
-    "s/hedged": ("slow-start?tokens=4", "ok?tokens=4"),
+    "s/hedged": (
+        "slow-start?tokens=5",
+        "ok?tokens=5",
+    ),  # another count than elsewhere: the fake remembers starts by scenario
 }
 
 
