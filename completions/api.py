@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from ninja.security.base import AuthBase
 
 from accounting import keys
 from accounting.credentials import KeyEntry
 from accounting.throttle import Throttle
-from completions import bodies, envelope, intake, models_list, runtime, snapshot, sse
+from completions import bodies, envelope, intake, models_list, runtime, snapshot
 from completions.exchange import ClientHeaders, Exchange
-from completions.live import EventSource
 from completions.models_list import ModelsQuery
+from completions.reply import Reply
 from completions.schemas import ChatRequest
 from gateway_project.errors import GatewayError, RateLimited, Unauthenticated
 
@@ -33,16 +32,20 @@ class ApiKeyAuth(AuthBase):
     openapi_name: ClassVar[str] = "api_key"
 
     async def __call__(self, request: HttpRequest) -> KeyEntry:
-        secret = keys.secret_from(request.META.get("HTTP_AUTHORIZATION"), request.META.get("HTTP_X_API_KEY"))
-        try:
-            return snapshot.current().keys.authenticate(secret, time.time())
-        except Unauthenticated as error:
-            if secret is not None and settings.RATE_LIMIT_ENABLED:
-                _count_failure(request.META.get("REMOTE_ADDR", ""), error)
-            raise
+        return authenticate(request)
 
 
-authenticate = ApiKeyAuth()
+def authenticate(request: HttpRequest) -> KeyEntry:
+    """The caller of `request`. Raises `Unauthenticated`, and `RateLimited` for whoever sends one wrong key after another."""
+    secret = keys.secret_from(request.META.get("HTTP_AUTHORIZATION"), request.META.get("HTTP_X_API_KEY"))
+    try:
+        return snapshot.current().keys.authenticate(secret, time.time())
+    except Unauthenticated as error:
+        if secret is not None and settings.RATE_LIMIT_ENABLED:
+            _count_failure(request.META.get("REMOTE_ADDR", ""), error)
+        raise
+
+
 _throttle = Throttle(settings.FAILED_AUTH_LIMIT)
 
 
@@ -58,40 +61,26 @@ def _count_failure(address: str, error: Unauthenticated) -> None:
         ) from error
 
 
-class EventStream(StreamingHttpResponse):
-    """A stream of server-sent events. The lean lane sends `source` and, in its silences, `keepalive`."""
-
-    keepalive = sse.COMMENT
-
-    def __init__(self, source: EventSource, headers: dict[str, str]) -> None:
-        super().__init__(_parts(source), content_type="text/event-stream", headers=headers)
-        self.source = source
-
-
-async def _parts(source: EventSource) -> AsyncIterator[bytes]:
-    async for part in source:
-        yield part
-
-
 _CHAT_BODY = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}}}}
+_CHAT_SCHEMA = {"requestBody": _CHAT_BODY, "security": [{ApiKeyAuth.__name__: []}]}
 
 
-@router.post("/chat/completions", summary="Answer a conversation", openapi_extra={"requestBody": _CHAT_BODY})
-async def chat_completions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    # Checked here and not by django-ninja, whose way from a body to an argument costs more than the check.
+@router.post("/chat/completions", auth=None, summary="Answer a conversation", openapi_extra=_CHAT_SCHEMA)
+async def chat_completions(request: HttpRequest) -> Reply:
+    # Key and body are checked here and not by django-ninja, whose way to either costs more than the check.
+    request.auth = authenticate(request)  # type: ignore[attr-defined]
     return await answer(request, bodies.read(request))
 
 
-async def answer(request: HttpRequest, body: dict[str, Any]) -> HttpResponse | StreamingHttpResponse:
-    """The response to the chat request `body` of an authenticated caller. Raises `GatewayError`."""
+async def answer(request: HttpRequest, body: dict[str, Any]) -> Reply:
+    """The reply to the chat request `body` of an authenticated caller. Raises `GatewayError`."""
     chat = bodies.checked(ChatRequest, body)
     exchange = _begin(request)
     intake.accept(exchange, chat, body, log_content=exchange.key.log_content or settings.LOG_CONTENT)
-    headers = {"X-Generation-Id": exchange.record.request_id}
+    generation_id, pipeline = exchange.record.request_id, runtime.current().pipeline
     if chat.stream:
-        source = await runtime.current().pipeline.stream(exchange)
-        return EventStream(source, {**headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-    return envelope.json(await runtime.current().pipeline.complete(exchange), headers=headers)
+        return Reply.stream(await pipeline.stream(exchange), generation_id)
+    return Reply.whole(await pipeline.complete(exchange), generation_id)
 
 
 @router.get("/models", auth=None, summary="List the models")

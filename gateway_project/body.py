@@ -32,7 +32,7 @@ class ClientGone(Exception):
     """The client left before its request was complete."""
 
 
-async def read(receive: Receive, announced: str, *, limit_bytes: int, within_s: float) -> bytes:
+async def read(receive: Receive, announced: bytes, *, limit_bytes: int, within_s: float) -> bytes:
     """The whole body. `announced` is the value of Content-Length, or empty.
 
     Raises `PayloadTooLarge` as soon as it is known to be, `RequestTimedOut` when the body has not arrived `within_s` seconds, and

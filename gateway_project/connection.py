@@ -8,10 +8,12 @@ also how a kept connection ends at a shutdown without losing the request that ma
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 
 import orjson
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway_project.errors import GatewayError, InvalidRequest, RequestTimedOut
 
@@ -23,6 +25,11 @@ uvicorn (0.50) closes idle connections at once, and a client that just then send
 """
 HEAD_LIMIT_BYTES = 64 * 1024
 """Request line and headers, or trailers. One read of the socket may exceed it before it is noticed (asyncio reads 256 KiB)."""
+
+
+WHOLE = "gateway.whole"
+"""An extension of ASGI: `scope["extensions"][WHOLE]["send"](status, headers, content)` sends a whole answer by one write, where
+that can be, and gives whether it was. By messages it is two writes to the socket and two coroutines."""
 
 
 class HeadTooLarge(InvalidRequest):
@@ -46,6 +53,29 @@ class PatientConnection(HttpToolsProtocol):
         self._head_is_complete()
         self._can_write()
         super().connection_lost(exc)
+
+    # --- Whole answers ---
+
+    def _answer(
+        self, cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], content: bytes
+    ) -> bool:
+        """Do what `cycle.send` does for the two messages of a usual answer; leave any other one to it."""
+        if cycle.response_started or cycle.disconnected or self.flow.write_paused or not cycle.keep_alive:
+            return False
+        lines = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            if name == b"connection":
+                return False
+            lines += (name, b": ", value, b"\r\n")
+        head = b"".join(lines)
+        if cycle.scope["method"] == "HEAD" or head.count(b"\n") != len(lines) // 4 + 1:
+            return False  # A line break in a header is for uvicorn to refuse.
+        cycle.waiting_for_100_continue = False
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"%b\r\n%b" % (head, content))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     # --- The server's end ---
 
@@ -84,6 +114,7 @@ class PatientConnection(HttpToolsProtocol):
         self._unparsed_bytes = 0
         self._head_is_complete()
         super().on_headers_complete()
+        self.scope["extensions"] = {WHOLE: {"send": partial(self._answer, self.cycle)}}
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 
 from completions import envelope
+from completions.reply import Reply
 from gateway_project import body
 from gateway_project.errors import GatewayError
 
@@ -24,7 +25,7 @@ class DjangoLane(ASGIHandler):
     """Django's handler behind the same limits as the lean lane: MAX_BODY_MB, BODY_TIMEOUT_S."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        announced = next((value.decode("latin1") for name, value in scope["headers"] if name == b"content-length"), "")
+        announced = dict(scope["headers"]).get(b"content-length", b"")
         limit_bytes = int(settings.MAX_BODY_MB * 1024 * 1024)
         try:
             content = await body.read(receive, announced, limit_bytes=limit_bytes, within_s=settings.BODY_TIMEOUT_S)
@@ -47,8 +48,7 @@ def _replay(content: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(error: GatewayError, send: Send) -> None:
-    response = envelope.response(error)
-    headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
-    headers.append((b"content-length", str(len(response.content)).encode("ascii")))
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": response.content})
+    reply = Reply.of(envelope.response(error))
+    headers = [*reply.headers, (b"content-length", b"%d" % len(reply.content))]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.content})

@@ -22,11 +22,13 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.http import Http404, HttpRequest
-from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch, get_resolver, set_script_prefix
 
 from completions import envelope
+from completions.live import EventSource
+from completions.reply import Headers, Reply
 from gateway_project import body, browsers, observed
+from gateway_project.connection import WHOLE
 from gateway_project.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 
 log = logging.getLogger("gateway.lane")
@@ -34,7 +36,10 @@ log = logging.getLogger("gateway.lane")
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+SendWhole = Callable[[int, Headers, bytes], bool]
 
+LISTEN_AFTER_S = 0.05
+"""What is answered sooner is not listened for its client's leaving: refusals cost a tenth less without the task for it."""
 _READABLE = [(name.lower().encode(), value.encode()) for name, value in browsers.READABLE.items()]
 
 
@@ -50,25 +55,30 @@ class ApiLane:
         with observed.Counted(scope) as counted:
             if self._is_below_root or scope.get("root_path"):
                 set_script_prefix(get_script_prefix(scope))
-            request = ASGIRequest(scope, io.BytesIO())
-            request.is_lean = True  # type: ignore[attr-defined]
-            conversation = Conversation(request, receive, send, counted)
             try:
-                # Django reads `request.body` from here; the limit has been held already.
-                request._body = await body.read(
+                content = await body.read(
                     receive,
-                    request.META.get("CONTENT_LENGTH", ""),
+                    counted.headers.get(b"content-length", b""),
                     limit_bytes=self._max_body_bytes,
                     within_s=self._body_timeout_s,
                 )
             except body.ClientGone:
                 return
             except GatewayError as error:
-                conversation.send = body.lingering(receive, send)
-                await conversation.answer(envelope.response(error))
+                refusing = Conversation(receive, body.lingering(receive, send), counted)
+                await refusing.answer(Reply.of(envelope.response(error)))
                 return
             counted.body_is_complete()
-            await conversation.run()
+            whole = scope.get("extensions", {}).get(WHOLE)
+            conversation = Conversation(receive, send, counted, whole and whole["send"])
+            await conversation.run(_request(scope, content))
+
+
+def _request(scope: Message, content: bytes) -> ASGIRequest:
+    request = ASGIRequest(scope, io.BytesIO())
+    request.is_lean = True  # type: ignore[attr-defined]
+    request._body = content  # Where Django looks for it; the limits have been held already.
+    return request
 
 
 @lru_cache(maxsize=128)
@@ -83,80 +93,86 @@ def resolve(path: str) -> ResolverMatch:
     return match
 
 
-async def respond(request: HttpRequest, counted: observed.Counted) -> HttpResponseBase:
-    """The view's response, or the envelope of what it raised."""
+async def respond(request: HttpRequest, counted: observed.Counted) -> Reply:
+    """The view's reply, or the envelope of what it raised."""
     if request.method == "OPTIONS" and (preflight := browsers.preflight(request)):
-        return preflight
+        return Reply.of(preflight)
     try:
         match = request.resolver_match = resolve(request.path_info)
         counted.matched(match.route)
-        response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
+        response = await match.func(request, *match.args, **match.kwargs)
+        if isinstance(response, Reply):
+            return response
+        if response.status_code == 405:
+            allowed = response.headers.get("Allow", "")
+            message = f"{request.method} is not allowed here; use {allowed}"
+            response = envelope.response(MethodNotAllowed(message, headers={"Allow": allowed}))
     except Http404:
-        return envelope.response(NotFound(f"There is nothing at {request.path}; the API's pages are listed at /v1/docs."))
+        response = envelope.response(
+            NotFound(f"There is nothing at {request.path}; the API's pages are listed at /v1/docs.")
+        )
     except GatewayError as error:
-        return envelope.response(error)
+        response = envelope.response(error)
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        return envelope.response(InternalError("Internal error; the gateway's log has more."))
-    if response.status_code == 405:
-        allowed = response.headers.get("Allow", "")
-        message = f"{request.method} is not allowed here; use {allowed}"
-        return envelope.response(MethodNotAllowed(message, headers={"Allow": allowed}))
-    return response
+        response = envelope.response(InternalError("Internal error; the gateway's log has more."))
+    return Reply.of(response)
 
 
 class Conversation:
     """One request from its whole body to its last byte, with an ear open for the client's leaving."""
 
-    __slots__ = ("_counted", "_is_gone", "_last_sent", "_receive", "_request", "send")
+    __slots__ = ("_counted", "_is_gone", "_last_sent", "_listening", "_receive", "_send", "_send_whole")
 
-    def __init__(self, request: HttpRequest, receive: Receive, send: Send, counted: observed.Counted) -> None:
-        self._request, self._receive, self.send, self._counted = request, receive, send, counted
+    def __init__(
+        self, receive: Receive, send: Send, counted: observed.Counted, send_whole: SendWhole | None = None
+    ) -> None:
+        self._receive, self._send, self._counted, self._send_whole = receive, send, counted, send_whole
         self._is_gone = False
         self._last_sent = 0.0
+        self._listening: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Answer the request; when the client leaves, cancel whatever is being done for it."""
+    async def run(self, request: HttpRequest) -> None:
+        """Answer `request`; when the client leaves, cancel whatever is being done for it."""
         answering = asyncio.current_task()
         assert answering is not None
-        listening = asyncio.get_running_loop().create_task(self._listen(answering))
+        begins = asyncio.get_running_loop().call_later(LISTEN_AFTER_S, self._begin_to_listen, answering)
         try:
-            await self.answer(await respond(self._request, self._counted))
+            await self.answer(await respond(request, self._counted))
         except asyncio.CancelledError:
             # Cancelled by the listener: done. By the server's shutdown: its to know.
             if not self._is_gone:
                 raise
             answering.uncancel()
         finally:
-            listening.cancel()
+            begins.cancel()
+            if self._listening is not None:
+                self._listening.cancel()
 
-    async def answer(self, response: HttpResponseBase) -> None:
-        """Send `response`, a whole one or a stream."""
-        source = getattr(response, "source", None)
-        headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
-        headers += _READABLE
-        headers.append(self._counted.answered(response.status_code))
-        if source is not None:
-            await self._stream(source, response, headers)
+    async def answer(self, reply: Reply) -> None:
+        """Send `reply`, whole or as it comes."""
+        headers = [*reply.headers, *_READABLE, self._counted.answered(reply.status)]
+        if reply.events is not None:
+            await self._stream(reply.events, reply, headers)
             return
-        content = response.content  # type: ignore[attr-defined]
-        headers.append((b"content-length", b"%d" % len(content)))
-        await self.send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-        await self.send({"type": "http.response.body", "body": content})
+        headers.append((b"content-length", b"%d" % len(reply.content)))
+        if self._send_whole is None or not self._send_whole(reply.status, headers, reply.content):
+            await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": reply.content})
 
-    async def _stream(self, source: Any, response: HttpResponseBase, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _stream(self, events: EventSource, reply: Reply, headers: Headers) -> None:
         """Send each part as it comes, and comments in between."""
-        async with aclosing(source):
-            await self.send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        async with aclosing(events):
+            await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
             self._last_sent = time.monotonic()
-            keeping = asyncio.get_running_loop().create_task(self._keep_alive(response.keepalive))  # type: ignore[attr-defined]
+            keeping = asyncio.get_running_loop().create_task(self._keep_alive(reply.keepalive))
             try:
-                async for part in source:
-                    await self.send({"type": "http.response.body", "body": part, "more_body": True})
+                async for part in events:
+                    await self._send({"type": "http.response.body", "body": part, "more_body": True})
                     self._last_sent = time.monotonic()
             finally:
                 keeping.cancel()
-            await self.send({"type": "http.response.body", "body": b""})
+            await self._send({"type": "http.response.body", "body": b""})
 
     async def _keep_alive(self, comment: bytes) -> None:
         """Send `comment` whenever the stream has been silent for long."""
@@ -164,10 +180,13 @@ class Conversation:
         while True:
             silent = time.monotonic() - self._last_sent
             if silent >= interval:
-                await self.send({"type": "http.response.body", "body": comment, "more_body": True})
+                await self._send({"type": "http.response.body", "body": comment, "more_body": True})
                 self._last_sent = time.monotonic()
                 silent = 0.0
             await asyncio.sleep(max(0.01, interval - silent))
+
+    def _begin_to_listen(self, answering: asyncio.Task[Any]) -> None:
+        self._listening = asyncio.get_running_loop().create_task(self._listen(answering))
 
     async def _listen(self, answering: asyncio.Task[Any]) -> None:
         """Wait for the client to leave."""

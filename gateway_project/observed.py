@@ -24,7 +24,7 @@ _TRACE_HEADERS = (b"traceparent", b"tracestate")
 
 async def named(application: Application, scope: Message, receive: Receive, send: Send) -> None:
     """Let `application` answer the request under an id of its own."""
-    request = _begin(scope)
+    request = _begin(scope, dict(scope["headers"]))
     token = underway.begin(request)
 
     async def send_with_id(message: Message) -> None:
@@ -41,10 +41,11 @@ async def named(application: Application, scope: Message, receive: Receive, send
 class Counted:
     """A request of the API lane while it is served: under an id of its own, and counted when it ends."""
 
-    __slots__ = ("_method", "_request", "_route", "_status", "_token")
+    __slots__ = ("_method", "_request", "_route", "_status", "_token", "headers")
 
     def __init__(self, scope: Message) -> None:
-        self._request = _begin(scope)
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._request = _begin(scope, self.headers)
         self._method = scope["method"]
         self._route = UNMATCHED
         # A client that left before anything was sent has seen no status: 499, as in the records.
@@ -75,10 +76,9 @@ class Counted:
         return b"x-request-id", self._request.request_id.encode()
 
 
-def _begin(scope: Message) -> Underway:
+def _begin(scope: Message, headers: Mapping[bytes, bytes]) -> Underway:
     client = scope.get("client")
     request = Underway(generation_id(time.time()), address=client[0] if client else "")
-    headers = dict(scope["headers"])
     if (caller_id := headers.get(b"x-request-id")) is not None and _CALLER_ID.fullmatch(caller_id):
         request.caller_id = caller_id.decode()
     if tracing.is_on():

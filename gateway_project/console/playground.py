@@ -98,14 +98,13 @@ async def answer(request: HttpRequest) -> HttpResponseBase:
         body = bodies.read(request) | {"user": f"staff:{user.get_username()}"}
         request.auth = STAFF  # type: ignore[attr-defined]
         request.META["HTTP_X_TITLE"] = "Playground"
-        response: HttpResponseBase = await inference.answer(request, body)
+        reply = await inference.answer(request, body)
     except GatewayError as error:
         return inference.reject(request, error)
-    source = getattr(response, "source", None)
-    if source is None:
-        return response
-    # Without the response that the lean lane knows to handle: Django's own drops an iterator that it cannot close.
-    return StreamingHttpResponse(_parts(source), headers=dict(response.items()))
+    if reply.events is None:
+        return HttpResponse(reply.content, headers=reply.readable_headers())
+    # Not the events themselves: Django drops an iterator that it cannot close.
+    return StreamingHttpResponse(_parts(reply.events), headers=reply.readable_headers())
 
 
 async def _check(user: User | AnonymousUser) -> None:

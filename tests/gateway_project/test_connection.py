@@ -1,9 +1,11 @@
-"""How kept connections end at a shutdown: no request that is under way to one is lost."""
+"""How connections answer and end: whole answers by one write, as uvicorn would give them; no request lost at a shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
+import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,16 +14,30 @@ import pytest
 import uvicorn
 
 from gateway_project import connection
-from gateway_project.connection import PatientConnection
+from gateway_project.connection import WHOLE, PatientConnection
 from tests.live import free_port, until
+
+CLOSE = "connection: close\r\n"
+ANSWERS: dict[str, tuple[int, list[tuple[bytes, bytes]], bytes]] = {
+    "/good": (200, [(b"content-type", b"application/json"), (b"x-request-id", b"gen-1")], b'{"answer": 42}'),
+    "/refused": (429, [(b"retry-after", b"1")], b"{}"),
+    "/empty": (200, [], b""),
+    "/closing": (413, [(b"connection", b"close")], b"{}"),
+    "/broken": (200, [(b"x-title", b"a\r\nset-cookie: stolen=1")], b"{}"),
+    "/large": (200, [], b"0123456789" * 2_000_000),
+}
 
 
 class Server:
-    """uvicorn in a thread, over an application that answers in two parts, the second one when it may."""
+    """uvicorn in a thread, over an application that answers in two parts, the second one when it may; or whole at once.
+
+    `by_one_write` tells of each answer that was to go by one write whether it did.
+    """
 
     def __init__(self) -> None:
         self.port = free_port()
         self.may_end = threading.Event()
+        self.by_one_write: list[bool] = []
         config = uvicorn.Config(
             self._answer,
             host="127.0.0.1",
@@ -39,12 +55,25 @@ class Server:
         until(lambda: self._server.started, "the server listens")
 
     async def _answer(self, scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        if scope["path"] in ANSWERS:
+            await self._answer_whole(scope, send)
+            return
         headers = [(b"content-length", b"10")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"first", "more_body": True})
         while scope["path"] == "/slow" and not self.may_end.is_set():
             await asyncio.sleep(0.005)
         await send({"type": "http.response.body", "body": b" last", "more_body": False})
+
+    async def _answer_whole(self, scope: Any, send: Callable[..., Any]) -> None:
+        status, headers, content = ANSWERS[scope["path"]]
+        headers = [*headers, (b"content-length", b"%d" % len(content))]
+        if scope["query_string"] == b"at-once":
+            self.by_one_write.append(scope["extensions"][WHOLE]["send"](status, headers, content))
+            if self.by_one_write[-1]:
+                return
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
     def shut_down(self) -> None:
         """Begin to; gives when connections have been told, which happens together with the end of listening."""
@@ -129,3 +158,55 @@ def test_a_client_that_wanted_its_connection_closed_has_it_closed(server, client
 
     server._thread.join(3)
     assert not server._thread.is_alive(), "nothing lingers for a client that will not return"
+
+
+# --- whole answers ----------------------------------------------------------------------------------------------------
+
+
+def exchange(port: int, *requests: bytes) -> bytes:
+    """Everything that comes back for `requests`, sent at once, until the server closes the connection; without the date."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as opened:
+        opened.sendall(b"".join(requests))
+        parts = iter(lambda: opened.recv(1 << 20), b"")
+        return re.sub(rb"date: [^\r]*\r\n", b"", b"".join(parts))
+
+
+def request(path: str, *, method: str = "GET", version: str = "1.1", headers: str = "") -> bytes:
+    return f"{method} {path} HTTP/{version}\r\nhost: localhost\r\n{headers}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"method": "HEAD"},
+        {"version": "1.0"},
+        {"headers": CLOSE},
+        {"headers": "expect: 100-continue\r\n"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", ["/good", "/refused", "/empty", "/closing", "/broken"])
+def test_an_answer_by_one_write_is_the_one_that_uvicorn_would_write(server: Server, path: str, how: dict[str, str]) -> None:
+    last = request("/good", headers=CLOSE)
+
+    at_once = exchange(server.port, request(f"{path}?at-once", **how), last)
+
+    assert at_once == exchange(server.port, request(path, **how), last)
+    assert at_once.startswith(b"HTTP/1.1 ") or path == "/broken"
+    assert b"stolen" not in at_once
+
+
+def test_a_usual_answer_goes_by_one_write(server: Server) -> None:
+    exchange(server.port, request("/good?at-once"), request("/refused?at-once"), request("/good", headers=CLOSE))
+
+    assert server.by_one_write == [True, True]
+
+
+def test_an_answer_waits_for_a_client_that_has_not_read_the_one_before(server: Server) -> None:
+    content = ANSWERS["/large"][2]
+
+    answers = exchange(server.port, request("/large?at-once"), request("/large?at-once"), request("/good", headers=CLOSE))
+
+    assert server.by_one_write == [True, False]
+    assert answers.count(content) == 2
