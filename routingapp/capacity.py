@@ -70,3 +70,11 @@ class Capacity:
     def keys_out(self, adapter: AdapterEntry, now: float) -> str | None:
         """Why no key of the adapter's provider can be sent; None if one can."""
         return self.pools.why_none(adapter.provider, now, self.revision)
+
+    def is_rate_limited(self, adapter: AdapterEntry, now: float) -> bool:
+        """Whether no key of the adapter's provider can be sent because of 429s alone."""
+        return self.pools.is_rate_limited(adapter.provider, now, self.revision)
+
+    def keys_back_in_s(self, adapter: AdapterEntry, now: float) -> float:
+        """Seconds until the first key of the adapter's provider can be sent again; 0 if one can be now."""
+        return self.pools.retry_in_s(adapter.provider, now)

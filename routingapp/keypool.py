@@ -142,6 +142,11 @@ class KeyPools:
                 counts[key.fault] += 1
         return counts
 
+    def is_rate_limited(self, provider: ProviderEntry, now: float, revision: int) -> bool:
+        """Whether every key of `provider` rests after a 429, and none was refused: time alone brings them back."""
+        references = provider.api_keys
+        return bool(references) and self.out(provider, now, revision)[Fault.RATE_LIMITED] == len(references)
+
     def retry_in_s(self, provider: ProviderEntry, now: float) -> float:
         """Seconds until the first key comes back; 0 if none is out."""
         waits = [

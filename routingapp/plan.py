@@ -87,7 +87,8 @@ def build(
 
     Raises `ModelNotFound` where no asked model is known, `PermissionDenied` where the key may use none of them,
     `NoEndpoints` where the request rules out every adapter, `NoCandidates` where all are off or unhealthy right now,
-    `RateLimited` where their limits have no room left, `InvalidRequest` where it is larger than any of these.
+    `RateLimited` where their limits have no room left, `ProviderRateLimited` where providers limit them,
+    `InvalidRequest` where it is larger than any limit.
     """
     models, exclusions = _models(ask, catalogue)
     if not models:

@@ -1,18 +1,18 @@
 """The error for a request that nothing may serve: what kind, and why, adapter by adapter.
 
 Pure. 404 where the request (or the set-up of the model) rules everything out, 503 where it would have been served at
-another moment, 429 where only limits are in the way, 403 where the key may not use the model; each with OpenRouter's
-`availability` (openrouter.md 4.3).
+another moment, 429 where it only has to wait for limits (the gateway's, or those that providers have told by a 429), 403
+where the key may not use the model; each with OpenRouter's `availability` (openrouter.md 4.3).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from catalog.entries import Catalogue, ModelEntry
+from catalog.entries import AdapterEntry, Catalogue, ModelEntry
 from gateway_project.errors import (
     GatewayError,
     ModelNotFound,
@@ -64,13 +64,15 @@ def nothing_left(
     preferences = ask.preferences
     if preferences.only or preferences.order:
         metadata["requested_providers"] = list(preferences.only or preferences.order)
-    limited = limit_refusals.of_exclusions(ask, models, known, now, capacity)
+    passing = [exclusion for exclusion in known if BY_CODE[exclusion.code].cause is Cause.STATE]
+    limited = limit_refusals.of_exclusions(ask, models, passing or known, now, capacity)
     if limited is not None:
         limited.metadata |= metadata
         return limited
-    if Cause.STATE in causes or causes <= {Cause.CONFIGURATION}:
-        waits = _waits(models, known, health, now, capacity)
-        if _is_rate_limited(known, health, now):
+    if passing or causes <= {Cause.CONFIGURATION}:
+        returns = _returns(ask, models, passing, health, now, capacity)
+        waits = [each.in_s for each in returns if each.in_s is not None]
+        if returns and all(each.is_rate_limited for each in returns):
             return _rate_limited(names, ask, known, metadata, min(waits))
         return _unavailable(names, ask, known, metadata, waits)
     if all(exclusion.code == "key_models" for exclusion in known):
@@ -102,21 +104,12 @@ def _unavailable(
     )
 
 
-def _is_rate_limited(exclusions: Sequence[Exclusion], health: Health, now: float) -> bool:
-    """Whether nothing but providers' own limits, which they have told with `Retry-After`, is in the way."""
-    in_the_way = [each for each in exclusions if BY_CODE[each.code].cause is not Cause.CONFIGURATION]
-    return bool(in_the_way) and all(
-        each.code == "breaker_open" and each.adapter_id is not None and health.view(each.adapter_id, now).is_rate_limited
-        for each in in_the_way
-    )
-
-
 def _rate_limited(
     names: str, ask: Ask, exclusions: Sequence[Exclusion], metadata: dict[str, Any], wait_s: float
 ) -> ProviderRateLimited:
     retry_after = max(1, math.ceil(wait_s))
     error = ProviderRateLimited(
-        f"{names} is rate limited by its providers. Try again in {retry_after} s. {_reasons(exclusions)}",
+        f"{names} is rate limited. Try again in {retry_after} s. {_reasons(exclusions)}",
         retry_after_s=retry_after,
     )
     error.metadata |= metadata
@@ -125,22 +118,40 @@ def _rate_limited(
     return error
 
 
-def _waits(
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """When an adapter comes back by itself, in seconds from now, None where nobody knows.
+
+    `is_rate_limited`: nothing but a limit keeps it away, the provider's (told by a 429) or the gateway's.
+    """
+
+    in_s: float | None
+    is_rate_limited: bool = False
+
+
+def _returns(
+    ask: Ask,
     models: Sequence[ModelEntry],
-    exclusions: Sequence[Exclusion],
+    passing: Sequence[Exclusion],
     health: Health,
     now: float,
     capacity: Capacity | None,
-) -> list[float]:
-    """Seconds until each adapter that will come back by itself does, where that is known."""
-    codes = {exclusion.adapter_id: exclusion.code for exclusion in exclusions}
-    waits: list[float] = []
-    for adapter in (adapter for model in models for adapter in model.adapters):
-        if codes.get(adapter.id) == "breaker_open":
-            waits.append(health.view(adapter.id, now).retry_in_s)
-        elif codes.get(adapter.id) == "keys_exhausted" and capacity is not None:
-            waits.append(capacity.pools.retry_in_s(adapter.provider, now))
-    return waits
+) -> list[_Return]:
+    """The return of every adapter that is excluded only for the moment."""
+    codes = {exclusion.adapter_id: exclusion.code for exclusion in passing}
+    adapters = [adapter for model in models for adapter in model.adapters if adapter.id in codes]
+    return [_return(codes[adapter.id], ask, adapter, health, now, capacity) for adapter in adapters]
+
+
+def _return(code: str, ask: Ask, adapter: AdapterEntry, health: Health, now: float, capacity: Capacity | None) -> _Return:
+    if code == "breaker_open":
+        view = health.view(adapter.id, now)
+        return _Return(view.retry_in_s, view.is_rate_limited)
+    if code == "keys_exhausted" and capacity is not None:
+        return _Return(capacity.keys_back_in_s(adapter, now), capacity.is_rate_limited(adapter, now))
+    if code == "limit" and capacity is not None and (refusal := capacity.refusal(ask, adapter, now)) is not None:
+        return _Return(refusal.wait_s, is_rate_limited=True)
+    return _Return(None)
 
 
 def _code(exclusions: Iterable[Exclusion]) -> str:

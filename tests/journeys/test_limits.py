@@ -42,6 +42,7 @@ MODELS: dict[str, Any] = {
     "pool/limited": Served("by-key?a=429", POOL),
     "pool/refused": Served("by-key?a=401&b=402", POOL),
     "pool/out": Served("by-key?a=401&b=403&c=401", POOL),
+    "pool/resting": Served("by-key?a=429&b=429&c=429", POOL),
 }
 ENVIRONMENT = {**KEYS, "LIMITS_ENVIRONMENT_1_RPM_LIMIT": "1", "FAILED_AUTH_LIMIT": "30"}
 
@@ -228,6 +229,20 @@ def test_with_every_key_out_the_adapter_is_left_out_by_name(ask, fake, marker):
     assert int(response.headers["retry-after"]) > 1
     assert not any(secret in response.text for secret in KEYS.values())
     assert len(fake.calls_with(marker)) == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_while_every_key_rests_the_caller_is_rate_limited_and_told_when_to_return(ask, fake, marker, stream):
+    ask.chat("pool/resting")
+    calls = len(fake.calls_with(marker))
+    response = ask.chat("pool/resting", stream=stream)
+
+    error = rules.is_error(response.json(), 429, "rate_limit_exceeded")
+    assert [exclusion["code"] for exclusion in error["metadata"]["exclusions"]] == ["keys_exhausted"]
+    assert "${POOL_A} was rate limited" in error["message"]
+    assert 1 <= int(response.headers["retry-after"]) <= 30
+    assert not any(secret in response.text for secret in KEYS.values())
+    assert len(fake.calls_with(marker)) == calls, "no key was tried while all rest"
 
 
 # --- budgets ----------------------------------------------------------------------------------------------------------

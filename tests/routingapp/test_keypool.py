@@ -80,6 +80,21 @@ def test_with_all_keys_out_it_says_why_by_name():
     assert "${ACME_B} was rate limited, 20 s left" in reason
 
 
+def test_a_pool_is_rate_limited_while_all_its_keys_rest_and_none_was_refused():
+    pools = KeyPools()
+    for position in (0, 1):
+        pools.failed(ACME, position, Fault.RATE_LIMITED, 20, NOW, 1)
+    assert not pools.is_rate_limited(ACME, NOW, 1)
+
+    pools.failed(ACME, 2, Fault.RATE_LIMITED, 40, NOW, 1)
+    assert pools.is_rate_limited(ACME, NOW, 1)
+    assert not pools.is_rate_limited(ACME, NOW + 20, 1)
+
+    pools.failed(ACME, 2, Fault.REFUSED, None, NOW, 1)
+    assert not pools.is_rate_limited(ACME, NOW, 1)
+    assert not pools.is_rate_limited(KEYLESS, NOW, 1)
+
+
 def test_a_429_to_an_only_key_is_left_to_the_breaker():
     pools = KeyPools()
 

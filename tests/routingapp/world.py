@@ -9,6 +9,7 @@ from typing import Any
 from catalog.entries import AdapterEntry, Catalogue, DialectName, ModelEntry, Prices, ProviderEntry
 from routingapp import plan
 from routingapp.ask import Ask
+from routingapp.capacity import Capacity
 from routingapp.entries import PolicyEntry, RoutingTable
 from routingapp.health import Health
 from routingapp.preferences import parse
@@ -67,7 +68,7 @@ def model(*adapters: AdapterEntry, **fields: Any) -> ModelEntry:
 
 
 class World:
-    """One catalogue, its routing table and its health, with a planner over them."""
+    """One catalogue, its routing table, health and capacity, with a planner over them."""
 
     def __init__(self, *models: ModelEntry) -> None:
         self.catalogue = Catalogue.of(models)
@@ -75,12 +76,13 @@ class World:
         self.policy = PolicyEntry()
         self.policies: dict[str, PolicyEntry] = {}
         self.health = Health()
+        self.capacity = Capacity(lambda: 0.0)
         self.dice = random.Random(7)
 
     def plan(self, *names: str, now: float = NOW, preferences: dict[str, Any] | None = None, **ask: Any) -> plan.Plan:
         table = RoutingTable(MappingProxyType(self.weights), MappingProxyType(self.policies), self.policy)
         asked = Ask(names or ("acme/falcon",), preferences=parse(preferences), **ask)
-        return plan.build(asked, self.catalogue, table, self.health, now=now, dice=self.dice)
+        return plan.build(asked, self.catalogue, table, self.health, now=now, dice=self.dice, capacity=self.capacity)
 
     def slugs(self, *names: str, **ask: Any) -> list[str]:
         """The providers of the candidates, in order."""

@@ -1,0 +1,127 @@
+"""Whether a request that nothing may serve right now is told 429 or 503, and when to come back."""
+
+from __future__ import annotations
+
+import pytest
+
+from catalog.limits import Limits
+from gateway_project.errors import (
+    GatewayError,
+    NoCandidates,
+    NoEndpoints,
+    ProviderRateLimited,
+    ProviderUnavailable,
+    RateLimited,
+)
+from routingapp.keypool import Fault
+from routingapp.limits import CONCURRENCY_RETRY_S
+from tests.routingapp.world import NOW, World, serve
+
+KEYED = {"provider": {"api_keys": ("${A}", "${B}")}}
+
+
+def refused(world: World, kind: type[GatewayError], **ask: object) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        world.plan(**ask)  # type: ignore[arg-type]
+    assert type(caught.value) is kind, caught.value
+    return caught.value
+
+
+def rest(world: World, slug: str, *seconds: float, fault: Fault = Fault.RATE_LIMITED) -> None:
+    """Each key of the provider in turn meets `fault`, and rests for so long."""
+    (provider,) = (each.provider for each in world.catalogue.models[0].adapters if each.provider.slug == slug)
+    for position, rest_s in enumerate(seconds):
+        world.capacity.pools.failed(provider, position, fault, rest_s, NOW, world.capacity.revision)
+
+
+def ask_for_pause(world: World, adapter_id: int, seconds: float) -> None:
+    world.health.started(adapter_id, NOW)
+    world.health.failed(adapter_id, NOW, ProviderRateLimited("slow down", retry_after_s=seconds))
+
+
+def fall_over(world: World, adapter_id: int) -> None:
+    for _ in range(5):
+        world.health.started(adapter_id, NOW)
+        world.health.failed(adapter_id, NOW, ProviderUnavailable("boom"))
+
+
+def use_up(world: World, number: int) -> None:
+    """Take all that the adapter's limits leave."""
+    adapter = world.catalogue.models[0].adapters[number - 1]
+    world.capacity.limiter.take(world.capacity.scopes_of(adapter), 1, NOW)
+
+
+def test_keys_that_all_rest_after_a_429_are_a_429_until_the_first_is_back():
+    world = serve("one", one=KEYED)
+    rest(world, "one", 40, 25)
+    error = refused(world, ProviderRateLimited, now=NOW + 5)
+
+    assert (error.status, error.error_type, error.headers["Retry-After"]) == (429, "rate_limit_exceeded", "20")
+    assert "acme/falcon is rate limited. Try again in 20 s. one: no key can be used: ${A} was rate limited" in error.message
+    assert [each["code"] for each in error.metadata["exclusions"]] == ["keys_exhausted"]
+    assert error.availability is not None
+    assert (error.availability["retryable"], error.availability["retry_after"]) == (True, 20)
+
+
+def test_refused_keys_are_a_503():
+    world = serve("one", one=KEYED)
+    rest(world, "one", 0, 0, fault=Fault.REFUSED)
+
+    assert refused(world, NoCandidates).headers["Retry-After"] == "600"
+
+
+def test_one_refused_key_among_those_that_rest_is_a_503_too():
+    world = serve("one", one=KEYED)
+    rest(world, "one", 40, 25)
+    rest(world, "one", 0, fault=Fault.REFUSED)
+
+    assert refused(world, NoCandidates).headers["Retry-After"] == "25"
+
+
+def test_of_limits_of_every_kind_the_soonest_return_is_told():
+    world = serve("pool", "asked", "full", pool=KEYED, full={"limits": Limits(concurrency=1)})
+    rest(world, "pool", 40, 50)
+    ask_for_pause(world, 2, 90)
+    use_up(world, 3)
+    assert CONCURRENCY_RETRY_S < 40
+    error = refused(world, ProviderRateLimited)
+
+    assert error.headers["Retry-After"] == str(round(CONCURRENCY_RETRY_S))
+    assert [each["code"] for each in error.metadata["exclusions"]] == ["breaker_open", "keys_exhausted", "limit"]
+    assert refused(world, RateLimited, preferences={"only": ["full"]}).headers["Retry-After"] == str(
+        round(CONCURRENCY_RETRY_S)
+    )
+
+
+def test_one_that_has_failed_makes_it_a_503_that_knows_the_soonest_return_all_the_same():
+    world = serve("pool", "broken", pool=KEYED)
+    rest(world, "pool", 4, 50)
+    fall_over(world, 2)
+
+    assert refused(world, NoCandidates).headers["Retry-After"] == "4"
+
+
+def test_what_the_caller_rules_out_for_good_does_not_hide_a_limit_that_passes():
+    world = serve("pool", "other", pool=KEYED)
+    rest(world, "pool", 40, 50)
+    fall_over(world, 2)
+    error = refused(world, ProviderRateLimited, preferences={"only": ["pool"]})
+
+    assert error.headers["Retry-After"] == "40"
+    assert [each["code"] for each in error.metadata["exclusions"]] == ["provider_only", "keys_exhausted"]
+
+
+def test_neither_does_it_hide_a_limit_of_ours():
+    world = serve("full", "other", full={"limits": Limits(rpm=1)})
+    use_up(world, 1)
+    error = refused(world, RateLimited, preferences={"ignore": ["other"]})
+
+    assert error.headers["X-RateLimit-Limit"] == "1"
+    assert [each["code"] for each in error.metadata["exclusions"]] == ["provider_ignore", "limit"]
+
+
+def test_what_the_caller_rules_out_itself_is_a_404_whatever_its_keys_do():
+    world = serve("pool", pool=KEYED)
+    rest(world, "pool", 40, 50)
+
+    refused(world, NoEndpoints, preferences={"ignore": ["pool"]})
