@@ -59,11 +59,16 @@ class PriceBook:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did, or would do. `unpriced`: charged requests for which the book has no price, left as they are."""
+    """What a run did, or would do.
+
+    `unpriced`: charged requests for which the book has no price, left as they are. `free`: requests of which no answer is
+    charged at any price, such as errors.
+    """
 
     requests: int = 0
     corrected: int = 0
     unpriced: int = 0
+    free: int = 0
     old_usd: Decimal = ZERO
     new_usd: Decimal = ZERO
 
@@ -104,6 +109,9 @@ def _pages(logs: RequestLogQuerySet) -> Iterator[list[int]]:
 def _changed(rows: list[RequestLog], book: PriceBook, outcome: Outcome) -> Iterator[tuple[RequestLog, Charge]]:
     for row in rows:
         outcome.requests += 1
+        if not _is_charged(row):
+            outcome.free += 1
+            continue
         charge = charged(row, book)
         if charge is None:
             outcome.unpriced += 1
@@ -112,6 +120,10 @@ def _changed(rows: list[RequestLog], book: PriceBook, outcome: Outcome) -> Itera
             outcome.old_usd += row.cost_usd
             outcome.new_usd += charge.usd
             yield row, charge
+
+
+def _is_charged(row: RequestLog) -> bool:
+    return any(attempt.get("usage") is not None for attempt in row.attempts)
 
 
 def charged(row: RequestLog, book: PriceBook) -> Charge | None:

@@ -184,6 +184,24 @@ def test_an_answer_that_was_free_stays_free(database, priced, new_record):
     assert run(database).corrected == 0
 
 
+@pytest.mark.parametrize("has_price", [True, False])
+def test_what_was_never_answered_is_counted_as_free_and_not_as_without_a_price(
+    database, priced, answered, new_record, has_price
+):
+    if has_price:
+        priced()
+    failed = [Attempt(database.adapter.pk, "Acme", "falcon", status=502, prompt_tokens=1000)]
+    for attempts in (failed, []):
+        record = new_record(database, attempts=attempts, cost_usd="0", timestamp=NOON.timestamp())
+        store.add([read(encode(record))], database.alias)
+    answered()
+
+    outcome = run(database, dry_run=True)
+
+    assert (outcome.requests, outcome.free) == (3, 2)
+    assert (outcome.corrected, outcome.unpriced) == ((1, 0) if has_price else (0, 1))
+
+
 def test_both_halves_of_a_resumed_answer_are_charged(database, priced, answered):
     priced()
     half = {"prompt_uncached": 10, "completion_text": 1}
@@ -263,9 +281,13 @@ class TestCommand:
         adapter = factories.adapter_price(pricing={"prompt": "0.000001"}).adapter
         self.stored(adapter)
         self.stored(factories.adapter())
+        factories.request_log(
+            adapter, status_code=502, attempts=[{"adapter_id": adapter.pk, "usage": None, "cost_usd": "0"}]
+        )
 
         assert self.reprice(dry_run=True) == (
-            "Of 2 requests 1 would be corrected, from 0 to 1 USD; 1 have no price of that time and stay as they are."
+            "Of 3 requests 1 would be corrected, from 0 to 1 USD; 1 have no price of that time and stay as they are; "
+            "1 had no answer to charge."
         )
         assert "1 were corrected" in self.reprice()
         assert "0 were corrected" in self.reprice()

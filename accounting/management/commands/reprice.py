@@ -49,5 +49,5 @@ class Command(BaseCommand):
         old, new = plain(done.old_usd), plain(done.new_usd)
         return (
             f"Of {done.requests} requests {done.corrected} {verb} corrected, from {old} to {new} USD; "
-            f"{done.unpriced} have no price of that time and stay as they are."
+            f"{done.unpriced} have no price of that time and stay as they are; {done.free} had no answer to charge."
         )
