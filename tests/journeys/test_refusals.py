@@ -95,6 +95,17 @@ def test_a_page_that_does_not_exist_is_a_404_in_the_same_envelope(gateway):
     refused(gateway.client.get("/v1/nothing"), 404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["embeddings", "responses", "messages", "rerank", "audio/transcriptions"])
+@pytest.mark.parametrize("prefix", ["/v1", "/api/v1"])
+def test_a_call_that_others_have_and_this_api_has_not_says_where_its_own_are(gateway, prefix, path):
+    response = gateway.client.post(f"{prefix}/{path}", json={"model": "fake/ok", "input": "hi"})
+
+    error = refused(response, 404, "not_found")
+    assert f"nothing at {prefix}/{path}" in error["message"]
+    assert "/v1/docs" in error["message"]
+    assert gateway.client.get("/v1/docs").status_code == 200
+
+
 @pytest.mark.parametrize(
     "content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/xml"]
 )

@@ -44,7 +44,7 @@ def addresses(gateway) -> list[str]:
     tables = [("catalog", ("languagemodel", "adapter", "provider")), ("routingapp", ("routingpolicy", "routingweight"))]
     rows = [f"/admin/{app}/{table}/{page}" for app, names in tables for table in names for page in ("", "add/")]
     return [
-        "/", "/admin/", "/admin/?period=1h&by=key", "/admin/?period=30d&by=adapter", "/admin/console/traffic/",
+        "/", "/no/such/page", "/admin/", "/admin/?period=1h&by=key", "/admin/?period=30d&by=adapter", "/admin/console/traffic/",
         f"/admin/console/models/{model}/split/", "/admin/console/playground/", "/admin/console/seed/",
         "/admin/console/export/",
         "/admin/accounting/requestlog/", "/admin/accounting/requestlog/?from=never",

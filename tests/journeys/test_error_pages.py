@@ -1,0 +1,97 @@
+"""What a browser is shown outside the API when something is wrong, with DEBUG off as in production."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.databases import Template
+from tests.fakes.catalogue import seed
+from tests.fakes.provider import FakeProvider
+from tests.live import Gateway
+
+PASSWORD = "a-long-password-of-tests"
+HOST = "gateway.example"
+MAKE_STAFF = (
+    f"from django.contrib.auth.models import User; User.objects.create_user('lin', password={PASSWORD!r}, is_staff=True)"
+)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Template) -> Iterator[Gateway]:
+    directory = tmp_path_factory.mktemp("error-pages")
+    environment = {"ALLOWED_HOSTS": f"127.0.0.1,{HOST}"}
+    with Gateway(directory, seed(fake, {"fake/ok": "ok"}), environment, database=migrated_database) as running:
+        yield running
+
+
+def is_page(response: httpx.Response, status: int, heading: str, gateway: Gateway) -> None:
+    """A whole page of this gateway for an error, which tells nothing of its insides."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in response.headers["content-security-policy"]
+    page = response.text
+    assert page.startswith("<!doctype html>")
+    assert page.count(f"<h1>{heading}</h1>") == 1
+    assert f"<title>{heading} – LLM gateway</title>" in page
+    assert "prefers-color-scheme: dark" in page
+    assert 'name="viewport"' in page
+    assert "{%" not in page
+    assert "{#" not in page
+    for inside in (gateway.environment["SECRET_KEY"], gateway.environment["FAKE_KEY"], str(gateway.directory), "Traceback"):
+        assert inside not in page
+    addresses = re.findall(r'href="(/[^"]*)"', page)
+    assert {"/", "/v1/docs", "/admin/"} <= set(addresses)
+
+
+def test_an_address_without_a_page_says_where_the_api_is(gateway):
+    response = gateway.client.post("/chat/completions", json={"model": "fake/ok"})
+
+    is_page(response, 404, "Not found", gateway)
+    assert "The API is below <code>/v1</code>" in response.text
+
+
+def test_an_address_is_not_repeated(gateway):
+    response = gateway.client.get("/<script>alert(1)</script>?api_key=sk-secret-0123456789")
+
+    is_page(response, 404, "Not found", gateway)
+    assert "alert" not in response.text
+    assert "sk-secret" not in response.text
+
+
+def test_a_page_without_the_right_to_it(gateway):
+    gateway.manage("shell", "-v", "0", "-c", MAKE_STAFF)
+    with httpx.Client(base_url=gateway.url) as lin:
+        form = {"username": "lin", "password": PASSWORD, "next": "/admin/"}
+        lin.get("/admin/login/")
+        entered = lin.post("/admin/login/", data=form | {"csrfmiddlewaretoken": lin.cookies["csrftoken"]})
+        assert entered.status_code == 302, entered.text
+
+        is_page(lin.get("/admin/catalog/provider/"), 403, "Not allowed", gateway)
+        is_page(lin.get("/admin/nothing/at/all/"), 404, "Not found", gateway)
+
+
+def test_a_form_without_its_token_has_to_be_sent_again(gateway):
+    response = gateway.client.post("/admin/login/", data={"username": "lin", "password": PASSWORD})
+
+    is_page(response, 403, "Please try again", gateway)
+    assert PASSWORD not in response.text
+
+
+def test_a_host_that_is_none_of_its_own(gateway):
+    is_page(gateway.client.get("/", headers={"Host": "other.example"}), 400, "Bad request", gateway)
+    assert gateway.client.get("/", headers={"Host": HOST}).status_code == 200
+
+
+def test_a_fault_of_the_gateway_itself_is_told_without_the_database(start_gateway, fake):
+    broken = start_gateway(seed(fake, {"fake/ok": "ok"}))
+    broken.database.change("DROP TABLE django_session")
+
+    response = broken.client.get("/admin/", headers={"Cookie": f"sessionid={'a' * 32}"})
+
+    is_page(response, 500, "Something went wrong", broken)
+    assert "django_session" not in response.text
+    assert "django_session" in broken.log, "the log has what the page leaves out"
