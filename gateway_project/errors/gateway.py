@@ -1,0 +1,26 @@
+"""Errors of the gateway itself, which cannot serve what it was asked: for the moment, or because of a bug."""
+
+from __future__ import annotations
+
+from gateway_project.errors.base import GatewayError
+
+
+class GatewayFault(GatewayError):
+    pass
+
+
+class NoCandidates(GatewayFault):
+    status = 503
+    error_type = "provider_unavailable"
+
+
+class LedgerUnavailable(GatewayFault):
+    status = 503
+
+
+class NotServing(GatewayFault):
+    status = 503
+
+
+class InternalError(GatewayFault):
+    pass
