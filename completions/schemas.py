@@ -8,13 +8,35 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from typing_extensions import TypedDict
 
 from completions import reasoning
 
 Number = Annotated[float, Field(strict=False)]
 Effort = Literal["max", "xhigh", "high", "medium", "low", "minimal", "none"]
+
+
+MAX_LEVELS = 16
+"""How deep a value may be nested that is kept with the record: real metadata has one level, a web search's location three."""
+
+
+def _nests_within_limit(value: Any) -> Any:
+    if _is_deeper_than(MAX_LEVELS, value):
+        raise ValueError(f"nested deeper than {MAX_LEVELS} levels of objects and lists, more than is kept; flatten it")
+    return value
+
+
+def _is_deeper_than(levels: int, value: Any) -> bool:
+    """Looks no further down than `levels`, so that depth costs nothing."""
+    if not isinstance(value, dict | list):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper_than(levels - 1, part) for part in parts)
+
+
+Kept = BeforeValidator(_nests_within_limit)
+"""For fields of a free shape that are recorded as they came, or have no use for depth. What holds schemas and messages has."""
 
 
 class Part(TypedDict, extra_items=Any):  # type: ignore[call-arg]
@@ -56,9 +78,9 @@ class ChatRequest(BaseModel):
     messages: list[Message] | None = Field(None, min_length=1)
     prompt: str | None = None
     provider: dict[str, Any] | None = None
-    plugins: list[dict[str, Any]] | None = None
+    plugins: Annotated[list[dict[str, Any]] | None, Kept] = None
     tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tool_choice: Annotated[str | dict[str, Any] | None, Kept] = None
     parallel_tool_calls: StrictBool | None = None
     response_format: dict[str, Any] | None = None
     stream: StrictBool | None = None
@@ -79,14 +101,16 @@ class ChatRequest(BaseModel):
     logit_bias: dict[str, float] | None = None
     logprobs: StrictBool | None = None
     top_logprobs: StrictInt | None = Field(None, ge=0, le=20)
-    reasoning: Reasoning | None = None
+    reasoning: Annotated[Reasoning | None, Kept] = None
     reasoning_effort: Effort | None = None
     include_reasoning: StrictBool | None = None
     modalities: list[str] | None = None
     session_id: str | None = Field(None, max_length=256)
     prompt_cache_key: str | None = None
     user: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[dict[str, Any] | None, Kept] = None
+    verbosity: Annotated[Any, Kept] = None
+    web_search_options: Annotated[Any, Kept] = None
 
     @model_validator(mode="after")
     def _agree(self) -> ChatRequest:

@@ -7,8 +7,9 @@ from typing import Any
 import pydantic
 import pytest
 
-from completions import reasoning, schemas
-from completions.schemas import ChatRequest
+from completions import bodies, intake, reasoning, schemas
+from completions.schemas import MAX_LEVELS, ChatRequest
+from gateway_project.errors import InvalidRequest
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -74,6 +75,41 @@ def test_what_cannot_be_answered_is_refused(raw):
 def test_models_are_tried_after_model_and_each_once():
     request = ChatRequest.model_validate({"model": "a", "models": ["b", "a", "c"], "messages": HELLO})
     assert request.asked_models == ("a", "b", "c")
+
+
+def nested(levels: int, kind: type[dict] | type[list]) -> Any:
+    """A value of so many levels of objects or lists around a word."""
+    value: Any = "deep"
+    for _ in range(levels):
+        value = {"a": value} if kind is dict else [value]
+    return value
+
+
+@pytest.mark.parametrize("field", ["metadata", "reasoning", "tool_choice", "verbosity", "web_search_options"])
+@pytest.mark.parametrize("kind", [dict, list])
+def test_what_is_kept_of_a_request_is_not_nested_for_ever(field, kind):
+    def request(levels: int) -> dict[str, Any]:
+        return {"model": "m", "messages": HELLO, field: {"odd": nested(levels - 1, kind)}}
+
+    kept = bodies.checked(ChatRequest, request(MAX_LEVELS))
+    assert kept.model_dump()[field]["odd"] == nested(MAX_LEVELS - 1, kind)
+    for levels in (MAX_LEVELS + 1, 100, 990):
+        with pytest.raises(InvalidRequest, match=rf"^{field}: nested deeper than {MAX_LEVELS} levels") as refused:
+            bodies.checked(ChatRequest, request(levels))
+        assert [problem["path"] for problem in refused.value.metadata["errors"]] == [field]
+
+
+def test_no_field_that_is_recorded_is_nested_for_ever():
+    """Whatever it is: one that is added to the record's parameters without a bound is found here."""
+    for field in [*sorted(intake._RECORDED_PARAMETERS), "metadata", "plugins"]:
+        for deep in (nested(100, dict), nested(100, list), {"odd": nested(100, list)}, [nested(100, dict)]):
+            with pytest.raises(InvalidRequest):
+                bodies.checked(ChatRequest, {"model": "m", "messages": HELLO, field: deep})
+
+
+@pytest.mark.parametrize("field", ["future", "response_format"])
+def test_schemas_and_what_nobody_knows_may_be_nested(field):
+    bodies.checked(ChatRequest, {"model": "m", "messages": HELLO, field: nested(100, dict)})
 
 
 def test_a_strict_schema_counts_as_structured_outputs():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import select
 import socket
@@ -62,6 +63,17 @@ def test_a_wrong_value_is_refused_with_the_path_of_its_field(ask, gateway, fake,
     rules.is_error(response.json(), response.status_code, error["metadata"]["error_type"])
     assert path in error["message"].replace(".0", "[0]").replace(".1", "[1]"), error["message"]
     assert fake.calls_with(ask.marker) == []
+
+
+@pytest.mark.parametrize("levels", [17, 100, 990])
+def test_metadata_nested_for_no_use_is_refused_and_not_kept(ask, fake, levels):
+    body = json.dumps(ask.body("fake/ok", metadata="DEEP")).replace('"DEEP"', '{"a":' * levels + "1" + "}" * levels)
+    response = ask.gateway.client.post(CHAT, content=body, headers=JSON)
+
+    assert refused(response, 400)["message"].startswith("metadata: nested deeper than 16 levels")
+    assert fake.calls_with(ask.marker) == []
+    row = ask.gateway.row(request_id=response.headers["x-generation-id"])
+    assert (row["status_code"], row.get("metadata")) == (400, None)
 
 
 @pytest.mark.parametrize("missing", ["model", "messages"])
