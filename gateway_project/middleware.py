@@ -1,4 +1,4 @@
-"""Middleware of Django's own lane for the pages of the API there: what browsers need, and the error envelope."""
+"""Middleware of Django's own lane for the pages of the API there, and for programs that look for it elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 
 from completions import envelope
@@ -30,7 +31,7 @@ class AccountPages(MiddlewareMixin):
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not _API.match(request.path_info):
-            return response
+            return _misdirected(request) if response.status_code in (404, 405) and _is_program(request) else response
         is_json = response.get("Content-Type", "").startswith("application/json")
         if response.status_code == 404 and not is_json:
             response = envelope.response(NotFound(f"There is nothing at {request.path}; the API's pages are at /v1/docs."))
@@ -45,3 +46,15 @@ class AccountPages(MiddlewareMixin):
 
 
 _API = re.compile(r"/(?:api/)?v1/")
+_CONSOLE = re.compile(r"/(?:admin|static)/")
+
+
+def _is_program(request: HttpRequest) -> bool:
+    """Whether it is no browser that asks, which says that it takes HTML, and no address of the console."""
+    return "text/html" not in request.headers.get("Accept", "") and not _CONSOLE.match(request.path_info)
+
+
+def _misdirected(request: HttpRequest) -> HttpResponse:
+    """For a program whose base URL lacks `/v1`, as most that come here: JSON that says so."""
+    base = request.build_absolute_uri(reverse("v1:api-root")).rstrip("/")
+    return envelope.response(NotFound(f"{request.method} {request.path} is nothing here; the API's base URL is {base}"))

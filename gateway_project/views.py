@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
 from accounting import ledger
@@ -17,6 +18,7 @@ BACKLOG_WARNING_S = 30.0
 """A journal that waits longer than this for the database is named as degraded."""
 
 
+@csrf_exempt  # A program that posts here has no token, and is to learn that this is not the API.
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     """What this is, which models there are, and how to call it. For anybody: it names no provider and no variable."""

@@ -15,6 +15,7 @@ from tests.live import Gateway
 
 PASSWORD = "a-long-password-of-tests"
 HOST = "gateway.example"
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 MAKE_STAFF = (
     f"from django.contrib.auth.models import User; User.objects.create_user('lin', password={PASSWORD!r}, is_staff=True)"
 )
@@ -48,14 +49,24 @@ def is_page(response: httpx.Response, status: int, heading: str, gateway: Gatewa
 
 
 def test_an_address_without_a_page_says_where_the_api_is(gateway):
-    response = gateway.client.post("/chat/completions", json={"model": "fake/ok"})
+    response = gateway.client.get("/chat/completions", headers=BROWSER)
 
     is_page(response, 404, "Not found", gateway)
     assert "The API is below <code>/v1</code>" in response.text
 
 
+@pytest.mark.parametrize("path", ["/chat/completions", "/v2/chat/completions", "/"])
+def test_a_program_whose_base_url_lacks_the_version_is_told_in_json(gateway, path):
+    response = gateway.client.post(path, json={"model": "fake/ok"}, headers={"Host": HOST})
+
+    assert response.status_code == 404
+    error = response.json()["error"]
+    assert error["code"] == 404
+    assert error["message"] == f"POST {path} is nothing here; the API's base URL is http://{HOST}/v1"
+
+
 def test_an_address_is_not_repeated(gateway):
-    response = gateway.client.get("/<script>alert(1)</script>?api_key=sk-secret-0123456789")
+    response = gateway.client.get("/<script>alert(1)</script>?api_key=sk-secret-0123456789", headers=BROWSER)
 
     is_page(response, 404, "Not found", gateway)
     assert "alert" not in response.text
