@@ -13,7 +13,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-MAX_PAGE = 1000
+MAX_PAGE = 300
 """Further back, the database would read and drop too many rows before the page: a filter by time leads there."""
 
 

@@ -10,6 +10,8 @@ from django.db.models import Q
 from accounting.models.keys import ApiKey
 from catalog.models import Adapter
 
+FAILED = Q(status_code__gte=400)
+
 
 class RequestLogQuerySet(models.QuerySet["RequestLog"]):
     def between(self, start: datetime | None, end: datetime | None) -> RequestLogQuerySet:
@@ -22,7 +24,7 @@ class RequestLogQuerySet(models.QuerySet["RequestLog"]):
         return found
 
     def failed(self) -> RequestLogQuerySet:
-        return self.filter(status_code__gte=400)
+        return self.filter(FAILED)
 
     def after(self, timestamp: datetime, pk: int) -> RequestLogQuerySet:
         """What follows that row in order of arrival: a place to go on from that costs the same however far in it is."""
@@ -93,7 +95,7 @@ class RequestLog(models.Model):
             models.Index(name="api_logs_time", fields=["-timestamp", "-id"]),
             models.Index(name="api_logs_model_time", fields=["model_id", "-timestamp"]),
             models.Index(name="api_logs_key_time", fields=["api_key", "-timestamp"]),
-            models.Index(name="api_logs_errors", fields=["-timestamp"], condition=Q(status_code__gte=400)),
+            models.Index(name="api_logs_errors", fields=["-timestamp"], condition=FAILED),
         ]
 
     def __str__(self) -> str:

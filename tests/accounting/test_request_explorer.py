@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -111,6 +112,7 @@ class TestFarBack:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch):
         monkeypatch.setattr(explorer, "LOOKED_THROUGH", 10)
+        monkeypatch.setattr(explorer, "LOOKED_UP", 6)
 
     def made(self, number: int, **fields: Any) -> list[RequestLog]:
         return [factories.request_log(timestamp=factories.NOON - timedelta(minutes=n), **fields) for n in range(number)]
@@ -145,6 +147,36 @@ class TestFarBack:
         self.made(25)
         rare = self.made(3, model_id="acme/rare", latency_ms=5000)
         assert len(found(browser, model_id="acme/rare", slower="1000")) == len(rare)
+
+    def test_the_rows_of_an_index_lie_apart_and_so_fewer_are_looked_through(self, browser):
+        self.made(25)
+        cl = browser.get(LOGS, {"model_id": "acme/model", "slower": "100000"}).context["cl"]
+        assert cl.looked_back_to == factories.NOON - timedelta(minutes=6)
+
+    def test_of_several_indexes_the_one_that_reaches_furthest_back_is_used_alone(self, browser):
+        key = factories.api_key("rare")
+        self.made(25)
+        rare = factories.request_log(api_key=key, timestamp=factories.NOON - timedelta(hours=1))
+        with CaptureQueriesContext(connection) as queries:
+            cl = browser.get(LOGS, {"api_key": key.pk, "model_id": "acme/model"}).context["cl"]
+        assert list(cl.result_list) == [rare]
+        assert cl.looked_back_to is None
+        listing = [query["sql"] for query in queries if "api_logs" in query["sql"]][-1]
+        assert '"api_key_id" = ' in listing
+        assert re.search(r"COALESCE\(\(?\"api_logs\"\.\"model_id\" = ", listing), listing
+
+    def test_sqlite_reads_the_failures_alone_for_what_is_looked_for_among_them(self, browser):
+        if connection.vendor != "sqlite":
+            pytest.skip("the others keep sizes of their own by which they choose")
+        self.made(25, status_code=502)
+        with CaptureQueriesContext(connection) as queries:
+            browser.get(LOGS, {"outcome": "failed", "status": "404"})
+        listing = [query["sql"] for query in queries if "api_logs" in query["sql"]][-1]
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {listing}")
+            plan = "; ".join(row[-1] for row in cursor.fetchall())
+        assert "api_logs_errors" in plan
+        assert "api_logs_time" not in plan
 
     def test_the_rows_read_have_a_bound_and_none_are_counted(self, browser):
         self.made(25)

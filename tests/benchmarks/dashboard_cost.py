@@ -89,9 +89,11 @@ def sum_up(rows: int) -> None:
 def pages() -> None:
     from django.contrib.auth import get_user_model
     from django.test import Client
+    from django.urls import reverse
 
     from gateway_project.console.dashboard import GROUPINGS, PERIODS
 
+    reverse("admin:index")  # imports all views, as a server does before it is ready
     client = Client()
     client.force_login(get_user_model().objects.create_superuser("ada"))
     for period in PERIODS:

@@ -120,7 +120,9 @@ def say(name: str, told: str) -> None:
 def pages(rows: int) -> None:
     from django.contrib.auth import get_user_model
     from django.test import Client
+    from django.urls import reverse
 
+    reverse("admin:index")  # imports all views, as a server does before it is ready
     client = Client()
     client.force_login(get_user_model().objects.create_superuser("ada"))
     week = NOW - timedelta(days=7)
@@ -137,6 +139,8 @@ def pages(rows: int) -> None:
         "one key": "?api_key=1",
         "a model that has no rows": "?model_id=no%2Fsuch",
         "one model, one key, failed": "?model_id=scale%2F0&api_key=1&outcome=failed",
+        "a model, no key (none)": "?model_id=scale%2F1&api_key=none",
+        "failed, a status that none has": "?outcome=failed&status=404",
         "a week of long ago": f"?until={week:%Y-%m-%d}",
         "one request id": "?q=gen-77777",
     }
