@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.urls import reverse
 
 from accounting import ledger
 from accounting.spend_follower import SpendFollower
@@ -73,6 +74,7 @@ class Lifespan:
         await asyncio.to_thread(self._spending.refresh)
         self._spending.start()
         _drain_on_signals()
+        _load_views()
         _spare_the_collector()
         log.info("serving catalogue revision %d", snapshot.current().revision)
         self._heartbeat.start()
@@ -104,6 +106,11 @@ def _prepare() -> Worker | Sharer | None:
         return worker
     finally:
         connection.close()
+
+
+def _load_views() -> None:
+    """Import all views and forms of admin, for which the first request would wait 0.2 to 0.4 s."""
+    reverse("admin:index")
 
 
 def _spare_the_collector() -> None:
