@@ -40,6 +40,8 @@ OPTIONS = {
 FIELDS = ("models", "routing")
 """What an upload may consist of. Without `routing`, weights and policies are what models.yaml says."""
 MAX_UPLOAD_BYTES = 1024 * 1024
+SHOWN_CHANGES = 200
+"""So many rows of a difference are shown; all of them are loaded."""
 _ROWS: dict[str, type[models.Model]] = {
     "provider": Provider, "model": LanguageModel, "adapter": Adapter, "price": AdapterPrice, "weight": RoutingWeight,
     "policy": RoutingPolicy,
@@ -132,12 +134,18 @@ def _shown(request: HttpRequest, files: Files, options: Options) -> HttpResponse
         request,
         options,
         report=report,
-        changes=[(change, change.lines()) for change in report.changes],
+        # What would change comes first: the list may end before what is left alone.
+        changes=[(change, change.lines()) for change in sorted(report.changes, key=_is_left_alone)[:SHOWN_CHANGES]],
+        not_shown=max(0, len(report.changes) - SHOWN_CHANGES),
         version=version_of(report),
         kept=files.kept(),
         names=[document.name for document in (files.models, files.routing) if document],
         unpriceable=report.repriced if _lacks_pricing(request, files, report) else [],
     )
+
+
+def _is_left_alone(change: Change) -> bool:
+    return change.action in (Action.KEPT, Action.GONE)
 
 
 def _page(request: HttpRequest, options: Options, *, problems: tuple[Problem, ...] = (), **context: Any) -> HttpResponse:

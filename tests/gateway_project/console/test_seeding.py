@@ -8,6 +8,7 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from catalog.models import AdapterPrice, LanguageModel
+from catalog.seed.report import Action
 from gateway_project.console import seeding
 from gateway_project.console.seeding import PRICING_RIGHT, RIGHTS
 
@@ -49,6 +50,27 @@ def test_what_was_shown_is_applied_and_written_into_the_history(browser, models_
     }
     assert all(entry.change_message.startswith("Loaded from ") for entry in LogEntry.objects.all())
     assert "Nothing: the rows are as the files say." in browser.get(PAGE).text
+
+
+def test_of_a_long_difference_the_beginning_is_shown_and_everything_is_applied(browser, models_file, monkeypatch):
+    monkeypatch.setattr(seeding, "SHOWN_CHANGES", 2)
+    models_file("acme/falcon", "acme/heron", "acme/owl")
+    page = browser.get(PAGE)
+    assert len(page.context["changes"]) == 2
+    assert "And 8 more rows that are not listed here." in page.text
+    assert "acme/owl" not in page.text
+    browser.post(APPLY, {"version": page.context["version"]})
+    assert set(LanguageModel.objects.values_list("public_id", flat=True)) == {"acme/falcon", "acme/heron", "acme/owl"}
+
+
+def test_a_long_difference_begins_with_what_would_change(browser, models_file, monkeypatch):
+    models_file("acme/falcon")
+    browser.post(APPLY, {"version": browser.get(PAGE).context["version"]})
+    LanguageModel.objects.update(name="Ours")
+    monkeypatch.setattr(seeding, "SHOWN_CHANGES", 1)
+    models_file("acme/falcon", "acme/heron")
+    ((shown, _),) = browser.get(PAGE).context["changes"]
+    assert (shown.action, shown.key) == (Action.ADDED, "acme/heron")
 
 
 def test_a_file_that_has_changed_since_is_not_applied(browser, models_file):
