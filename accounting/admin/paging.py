@@ -35,7 +35,12 @@ class UncountedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         """How many rows are known of, not how many there are."""
-        return self._start + len(self._rows)
+        return self._start + len(self._rows) - self.is_cut_off
+
+    @cached_property
+    def is_cut_off(self) -> bool:
+        """Whether there are rows behind the last page that can be had."""
+        return self.wanted == MAX_PAGE and len(self._rows) > self.per_page
 
     def page(self, number: int | str) -> Any:
         number = self.validate_number(number)

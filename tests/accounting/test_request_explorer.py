@@ -13,7 +13,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounting.admin import explorer, request_filters
+from accounting.admin import explorer, paging, request_filters
+from accounting.admin.requests import RequestLogAdmin
 from accounting.models import RequestLog
 from tests import factories
 
@@ -187,6 +188,18 @@ class TestFarBack:
         assert not [sql for sql in logged if "COUNT(" in sql]
         assert "LIMIT 1 OFFSET 10" in logged[0]
         assert '"timestamp" >=' in logged[1]
+
+
+def test_the_last_page_leads_to_no_other_and_says_how_to_go_on(browser, monkeypatch):
+    monkeypatch.setattr(paging, "MAX_PAGE", 2)
+    monkeypatch.setattr(RequestLogAdmin, "list_per_page", 5)
+    for minute in range(11):
+        factories.request_log(timestamp=factories.NOON - timedelta(minutes=minute))
+    assert "This is the last page" not in browser.get(LOGS).text
+    page = browser.get(LOGS, {"p": 2})
+    assert len(page.context["cl"].result_list) == 5
+    assert page.context["cl"].paginator.num_pages == 2
+    assert "This is the last page. For older requests fill in “until”." in page.text
 
 
 def test_relative_times_are_read_when_the_page_is(browser):
