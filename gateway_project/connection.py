@@ -28,8 +28,12 @@ HEAD_LIMIT_BYTES = 64 * 1024
 
 
 WHOLE = "gateway.whole"
-"""An extension of ASGI: `scope["extensions"][WHOLE]["send"](status, headers, content)` sends a whole answer by one write, where
-that can be, and gives whether it was. By messages it is two writes to the socket and two coroutines."""
+"""An extension of ASGI for what is whole, of which `scope["extensions"][WHOLE]` has two functions.
+
+`receive(limit_bytes)` gives the body if all of it is there and not too large, else None; ASGI's `receive` then has no more of it.
+`send(status, headers, content)` sends a whole answer by one write, where that can be, and gives whether it was. By messages
+either takes coroutines, and an answer two writes to the socket.
+"""
 
 
 class HeadTooLarge(InvalidRequest):
@@ -54,7 +58,16 @@ class PatientConnection(HttpToolsProtocol):
         self._can_write()
         super().connection_lost(exc)
 
-    # --- Whole answers ---
+    # --- What is whole ---
+
+    def _take(self, cycle: RequestResponseCycle, limit_bytes: int) -> bytes | None:
+        """Do what `cycle.receive` does for the one message of a usual request; leave any other one to it."""
+        if cycle.more_body or len(cycle.body) > limit_bytes or cycle.disconnected or cycle.waiting_for_100_continue:
+            return None
+        content, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()  # From now on it tells of the client's leaving.
+        self.flow.resume_reading()
+        return content
 
     def _answer(
         self, cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], content: bytes
@@ -114,7 +127,9 @@ class PatientConnection(HttpToolsProtocol):
         self._unparsed_bytes = 0
         self._head_is_complete()
         super().on_headers_complete()
-        self.scope["extensions"] = {WHOLE: {"send": partial(self._answer, self.cycle)}}
+        self.scope["extensions"] = {
+            WHOLE: {"receive": partial(self._take, self.cycle), "send": partial(self._answer, self.cycle)}
+        }
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0

@@ -55,13 +55,16 @@ class ApiLane:
         with observed.Counted(scope) as counted:
             if self._is_below_root or scope.get("root_path"):
                 set_script_prefix(get_script_prefix(scope))
+            whole = scope.get("extensions", {}).get(WHOLE)
             try:
-                content = await body.read(
-                    receive,
-                    counted.headers.get(b"content-length", b""),
-                    limit_bytes=self._max_body_bytes,
-                    within_s=self._body_timeout_s,
-                )
+                content = whole["receive"](self._max_body_bytes) if whole else None
+                if content is None:
+                    content = await body.read(
+                        receive,
+                        counted.headers.get(b"content-length", b""),
+                        limit_bytes=self._max_body_bytes,
+                        within_s=self._body_timeout_s,
+                    )
             except body.ClientGone:
                 return
             except GatewayError as error:
@@ -69,9 +72,7 @@ class ApiLane:
                 await refusing.answer(Reply.of(envelope.response(error)))
                 return
             counted.body_is_complete()
-            whole = scope.get("extensions", {}).get(WHOLE)
-            conversation = Conversation(receive, send, counted, whole and whole["send"])
-            await conversation.run(_request(scope, content))
+            await Conversation(receive, send, counted, whole and whole["send"]).run(_request(scope, content))
 
 
 def _request(scope: Message, content: bytes) -> ASGIRequest:

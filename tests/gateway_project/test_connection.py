@@ -31,13 +31,15 @@ ANSWERS: dict[str, tuple[int, list[tuple[bytes, bytes]], bytes]] = {
 class Server:
     """uvicorn in a thread, over an application that answers in two parts, the second one when it may; or whole at once.
 
-    `by_one_write` tells of each answer that was to go by one write whether it did.
+    `by_one_write` tells of each answer that was to go by one write whether it did; `taken` is the body of each request to /taken,
+    None where it had to be received.
     """
 
     def __init__(self) -> None:
         self.port = free_port()
         self.may_end = threading.Event()
         self.by_one_write: list[bool] = []
+        self.taken: list[bytes | None] = []
         config = uvicorn.Config(
             self._answer,
             host="127.0.0.1",
@@ -57,6 +59,17 @@ class Server:
     async def _answer(self, scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         if scope["path"] in ANSWERS:
             await self._answer_whole(scope, send)
+            return
+        if scope["path"] == "/taken":
+            self.taken.append(scope["extensions"][WHOLE]["receive"](10))
+            if self.taken[-1] is None:
+                while (await receive())["more_body"]:
+                    pass
+            ended = asyncio.create_task(receive())
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+            assert not ended.done()
+            await send({"type": "http.response.body", "body": b"taken"})
+            assert (await ended)["type"] == "http.disconnect"
             return
         headers = [(b"content-length", b"10")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -210,3 +223,42 @@ def test_an_answer_waits_for_a_client_that_has_not_read_the_one_before(server: S
 
     assert server.by_one_write == [True, False]
     assert answers.count(content) == 2
+
+
+# --- whole requests ---------------------------------------------------------------------------------------------------
+
+
+def sent(content: bytes, headers: str = "") -> bytes:
+    return request("/taken", method="POST", headers=f"content-length: {len(content)}\r\n{headers}") + content
+
+
+def test_a_body_that_is_there_is_taken_at_once(server: Server) -> None:
+    answers = exchange(server.port, sent(b"0123456789"), sent(b""), sent(b"last", CLOSE))
+
+    assert answers.count(b"taken") == 3
+    assert server.taken == [b"0123456789", b"", b"last"]
+
+
+def test_a_body_that_is_larger_than_the_limit_is_left_to_be_received(server: Server) -> None:
+    answers = exchange(server.port, sent(b"0123456789a"), sent(b"last", CLOSE))
+
+    assert answers.count(b"taken") == 2
+    assert server.taken == [None, b"last"]
+
+
+def test_a_body_that_is_still_on_its_way_is_left_to_be_received(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as opened:
+        opened.sendall(sent(b"0123456789")[:-5])
+        until(lambda: server.taken == [None], "the first part has arrived")
+        opened.sendall(b"56789")
+
+        assert opened.recv(1 << 16).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_waits_to_be_told_to_continue_is_told(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as opened:
+        opened.sendall(sent(b"0123456789", "expect: 100-continue\r\n")[:-10])
+
+        assert opened.recv(1 << 16).startswith(b"HTTP/1.1 100 Continue")
+        opened.sendall(b"0123456789")
+        assert opened.recv(1 << 16).startswith(b"HTTP/1.1 200")
