@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,12 +117,14 @@ def _aliases(section: Section) -> list[str]:
 
 
 def _adapters(section: Section, model: WantedModel, kinds: Kinds) -> list[WantedAdapter]:
-    """The model's routes. What the model says of base URL, key, upstream id, quantization and limits holds for all of them.
+    """The model's routes. What the model says of upstream id, quantization and limits holds for all of them, its base URL and
+    key for those of its own kind alone: another provider must never be sent them.
 
     `route: []`: nobody serves it yet.
     """
     routes = section.sections("route") if section.given("route") else [section]
     base_url, api_key = fields.base_url(section), fields.secret(section, "api_key")
+    own_kind = _own_kind(section, routes)
     inherited = {
         **_defaults(Adapter, ROUTE_COLUMNS | LIMIT_COLUMNS),
         "pricing": None,
@@ -132,7 +134,9 @@ def _adapters(section: Section, model: WantedModel, kinds: Kinds) -> list[Wanted
     }
     found: list[_Route] = []
     for route in routes:
-        values, weight, address, key = inherited, 1.0, base_url, api_key
+        kind = route.values.get("kind") or section.values.get("provider")
+        values, weight = inherited, 1.0
+        address, key = (base_url, api_key) if kind == own_kind else (None, None)
         prices: tuple[WantedPrice, ...] = ()
         if route is not section:
             route.only(ROUTE_FIELDS)
@@ -143,14 +147,23 @@ def _adapters(section: Section, model: WantedModel, kinds: Kinds) -> list[Wanted
             if prices:
                 # They say what it costs at all times: the one in force is not another thing to be compared.
                 values = {name: value for name, value in values.items() if name != "pricing"}
-            address, key = fields.base_url(route) or base_url, fields.secret(route, "api_key") or api_key
-        kind = route.values.get("kind") or section.values.get("provider")
+            address, key = fields.base_url(route) or address, fields.secret(route, "api_key") or key
         if not isinstance(kind, str):
             route.complain("must name the provider's kind, e.g. deepseek", "provider" if route is section else "kind")
-        elif address or not (route.given("base_url") or section.given("base_url")):
+        elif address or not (route.given("base_url") or (kind == own_kind and section.given("base_url"))):
             provider = kinds.provider(kind, address, key, route)
             found += [_Route(route, provider, values, weight, prices)] if provider else []
     return _keyed(model, found)
+
+
+def _own_kind(section: Section, routes: Sequence[Section]) -> Any:
+    """The kind that the model's own base URL and key are for: its `provider`, or the only kind of its routes."""
+    kinds = {str(route.values.get("kind") or section.values.get("provider")) for route in routes}
+    own_kind = section.values.get("provider") or (kinds.copy().pop() if len(kinds) == 1 else None)
+    for name in ("base_url", "api_key"):
+        if section.given(name) and routes and str(own_kind) not in kinds:
+            section.complain("is for none of the routes: move it into the route it is for", name)
+    return own_kind
 
 
 def _keyed(model: WantedModel, routes: list[_Route]) -> list[WantedAdapter]:

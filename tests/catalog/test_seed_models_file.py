@@ -318,6 +318,38 @@ def test_every_fault_names_its_line_its_field_and_the_cure(refused, line, field,
     assert any(message in found[2] for found in problems)
 
 
+def test_a_models_own_address_and_key_are_not_sent_to_routes_of_another_kind(parse):
+    seed = parse("""
+        models:
+          - id: falcon
+            name: Falcon
+            provider: acme
+            base_url: https://api.acme.example/v1
+            api_key: ${ACME_API_KEY}
+            route: [{kind: acme}, {kind: embedded}]
+    """)
+
+    assert seed.problems == []
+    assert [(provider.slug, provider.values["api_key"]) for provider in seed.providers] == [
+        ("acme", "${ACME_API_KEY}"),
+        ("embedded", ""),
+    ]
+
+
+def test_an_address_that_is_for_no_route_is_refused(refused):
+    problems = refused("""
+        models:
+          - id: falcon
+            name: Falcon
+            base_url: http://gpu:8000/v1
+            api_key: ${GPU_KEY}
+            route: [{kind: vllm}, {kind: sglang}]
+    """)
+
+    assert [found[1] for found in problems] == ["models[0].base_url", "models[0].api_key"]
+    assert all("is for none of the routes" in found[2] for found in problems)
+
+
 def test_what_is_missing_is_named(refused):
     assert refused("models:\n  - description: x\n") == [
         (2, "models[0].id", "is missing"),
