@@ -7,7 +7,8 @@ key_charts    what one key used, on its page
 charts        HTML and SVG of a chart, pure; words: its numbers
 process       what only the serving process knows
 traffic       all models' splits at a glance
-split         a model's traffic split: read, saved, restored; split_page, split_preview: its page
+split         a model's traffic split: read, saved, restored; split_page, split_lines, split_preview: its page
+standing      whether an adapter can answer now, and why not; apportion: shares that sum to 100%, pure
 lately        where requests went in the last hour
 forecast      what a split would have done to the latest requests
 playground    asking models as the staff user that is logged in

@@ -9,11 +9,16 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import BooleanField, ExpressionWrapper, Q
+
 from accounting import sketch, slots
 from accounting.models import RequestLog, SlotUsage
+from accounting.models.requests import FAILED
 
 HOUR = timedelta(hours=1)
 COUNTED = 2000
+_ERROR = Q(is_cancelled=False) & (FAILED | Q(error_type__isnull=False))
+"""What the sums count as an error, too: an answer that broke has begun with a status of 200."""
 
 
 @dataclass(slots=True)
@@ -31,19 +36,24 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """Where a model's latest requests were answered, by adapter id. `is_all`: none since `since` was left out."""
+    """Where a model's latest requests were answered, by adapter id, and how many of those failed there.
+
+    `is_all`: none since `since` was left out.
+    """
 
     since: datetime
     counts: Counter[int]
+    errors: Counter[int]
     is_all: bool
 
     @property
     def requests(self) -> int:
         return self.counts.total()
 
-    def share(self, adapter_id: int) -> float | None:
-        """From 0 to 1; None where there was no request at all."""
-        return self.counts[adapter_id] / self.requests if self.requests else None
+    @property
+    def shares(self) -> dict[int, float]:
+        """From 0 to 1; empty where there was no request at all."""
+        return {adapter_id: count / self.requests for adapter_id, count in self.counts.items()}
 
 
 def hour(now: datetime, model_id: str | None = None) -> dict[int, Hour]:
@@ -64,5 +74,10 @@ def hour(now: datetime, model_id: str | None = None) -> dict[int, Hour]:
 def landed(model_id: str, since: datetime) -> Landed:
     """The model's latest requests since then. One query, answered by an index."""
     rows = RequestLog.objects.filter(model_id=model_id, timestamp__gte=since, adapter__isnull=False)
-    counts = Counter(rows.order_by("-timestamp").values_list("adapter_id", flat=True)[:COUNTED])
-    return Landed(since, counts, counts.total() < COUNTED)
+    latest = rows.annotate(failed=ExpressionWrapper(_ERROR, BooleanField())).order_by("-timestamp")
+    counts: Counter[int] = Counter()
+    errors: Counter[int] = Counter()
+    for adapter_id, failed in latest.values_list("adapter_id", "failed")[:COUNTED]:
+        counts[adapter_id] += 1
+        errors[adapter_id] += failed
+    return Landed(since, counts, errors, counts.total() < COUNTED)

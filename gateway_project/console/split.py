@@ -19,6 +19,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 
 from catalog.models import Adapter, LanguageModel
+from gateway_project.console import apportion
 from routingapp.entries import OffloadMode
 from routingapp.models import RoutingPolicy, RoutingWeight
 from routingapp.strategies import STRATEGIES
@@ -57,15 +58,7 @@ class Split:
     @property
     def percentages(self) -> dict[int, int]:
         """The weights as whole per cents that sum to 100, by largest remainder; all 0 where all weights are."""
-        total = sum(self.weights.values())
-        if not total:
-            return dict.fromkeys(self.weights, 0)
-        exact = {pk: weight / total * 100 for pk, weight in self.weights.items()}
-        whole = {pk: int(share) for pk, share in exact.items()}
-        by_remainder = sorted(exact, key=lambda pk: (whole[pk] - exact[pk], pk))
-        for pk in by_remainder[: 100 - sum(whole.values())]:
-            whole[pk] += 1
-        return whole
+        return apportion.parts(self.weights, 100)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "weights": {str(pk): weight for pk, weight in self.weights.items()}}

@@ -18,7 +18,7 @@ from accounting.statistics import Figures, GroupBy, Scope
 from catalog import environment
 from catalog import loader as catalogue_loader
 from catalog.models import Adapter, LanguageModel
-from gateway_project.console import forecast, split
+from gateway_project.console import apportion, forecast, split
 from gateway_project.console.forecast import Forecast, Outlook
 from gateway_project.console.split import SplitRefused
 from gateway_project.console.split_page import READ, model_of
@@ -29,11 +29,13 @@ LATENCY_HOURS = 24
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One adapter in the preview: now, and with the new split."""
+    """One adapter in the preview: now, and with the new split. The shares are rounded together, those in the outlooks are not."""
 
     adapter: Adapter
     now: Outlook
     then: Outlook
+    now_share: float
+    then_share: float
     latency_ms: float | None
 
 
@@ -65,6 +67,9 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
 def _compare(model: LanguageModel, now: Forecast, then: Forecast) -> dict[str, Any]:
     figures = _figures(model, LATENCY_HOURS)
     latencies = {pk: one.latency_ms["p50"] for pk, one in figures.items()}
+    now_shares, then_shares = (
+        apportion.tenths({pk: outlook.share for pk, outlook in found.adapters.items()}) for found in (now, then)
+    )
     adapters = Adapter.objects.filter(model=model).select_related("provider").order_by("pk")
     return {
         "compared": [
@@ -72,6 +77,8 @@ def _compare(model: LanguageModel, now: Forecast, then: Forecast) -> dict[str, A
                 adapter,
                 now.adapters.get(adapter.pk, Outlook()),
                 then.adapters.get(adapter.pk, Outlook()),
+                now_shares.get(adapter.pk, 0.0),
+                then_shares.get(adapter.pk, 0.0),
                 latencies.get(adapter.pk),
             )
             for adapter in adapters

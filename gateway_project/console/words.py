@@ -36,6 +36,11 @@ def percent(share: float | None) -> str:
     return f"{value:.0f}%" if value >= 10 or not value or float(f"{value:.1f}").is_integer() else f"{value:.1f}%"
 
 
+def share(part: float | None) -> str:
+    """A share from 0 to 1 that `apportion` has rounded: with its tenth of a per cent, unless that is 0."""
+    return NOTHING if part is None else f"{part * 100:.1f}".removesuffix(".0") + "%"
+
+
 def duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return NOTHING

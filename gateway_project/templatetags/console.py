@@ -16,7 +16,7 @@ from gateway_project.console import key_charts, navigation, story, words
 register = template.Library()
 SERIES = 6
 """Colours of the style sheet: series-0 and on."""
-for written in (words.count, words.usd, words.percent, words.duration, words.per_million):
+for written in (words.count, words.usd, words.percent, words.share, words.duration, words.per_million):
     register.filter(written.__name__, written)
 
 

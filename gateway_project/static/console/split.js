@@ -1,28 +1,37 @@
-/* Sliders that always sum to 100: moving one is made up for by those that are not held, in proportion. And the live preview. */
+/* Sliders that always sum to 100: moving one is made up for by those that are not held, in proportion. The live preview, what
+   really happens meanwhile, and a word before what was set here and not saved is lost. */
 "use strict";
 (() => {
     const LOOK_EVERY_MS = 1000;
     const form = document.getElementById("split-form");
     if (!form) return;
     const lines = [...form.querySelectorAll(".adapter-line")].map(line => ({
+        adapter: line.dataset.adapter,
         range: line.querySelector("input[type=range]"),
         output: line.querySelector("output"),
-        set: line.querySelector(".set"),
-        bar: line.querySelector(".set-bar"),
-        adapter: line.dataset.adapter,
+        isNew: line.querySelector(".new"),
+        hold: line.querySelector(".lock input"),
+        dot: line.querySelector(".who .dot"),
+        told: line.querySelector(".told"),
         actual: line.querySelector(".actual-share"),
         actualBar: line.querySelector(".actual"),
-        hold: line.querySelector(".lock input"),
+        firstToken: line.querySelector(".first-token"),
+        errors: line.querySelector(".errors"),
+        limits: [...line.querySelectorAll(".headroom li")].map(limit => ({
+            told: limit.querySelector("span"), bar: limit.querySelector("i"),
+        })),
     }));
+    const choices = [...form.querySelectorAll("input[type=radio]")];
     const preview = document.getElementById("preview");
-    const initial = lines.map(line => Number(line.range.value));
-    const initialChoices = [...form.querySelectorAll("input[type=radio]:checked")];
 
+    // What was sent with the page is what is in force; the values themselves may be those that the browser remembers.
     const value = line => Number(line.range.value);
+    const isMoved = line => line.range.value !== line.range.defaultValue;
+    const isChanged = () => lines.some(isMoved) || choices.some(choice => choice.checked !== choice.defaultChecked);
     const show = () => {
         for (const line of lines) {
-            line.output.textContent = line.set.textContent = `${value(line)}%`;
-            line.bar.style.width = `${value(line)}%`;
+            line.output.textContent = `${value(line)}%`;
+            line.isNew.hidden = !isMoved(line);
         }
     };
 
@@ -59,32 +68,49 @@
     const later = () => { preview.setAttribute("aria-busy", "true"); clearTimeout(timer); timer = setTimeout(ask, 200); };
 
     for (const line of lines) line.range.addEventListener("input", () => { move(line); later(); });
-    for (const choice of form.querySelectorAll("input[type=radio]")) choice.addEventListener("change", later);
+    for (const choice of choices) choice.addEventListener("change", later);
     const reset = document.getElementById("reset");
     if (reset) reset.addEventListener("click", () => {
-        lines.forEach((line, place) => { line.range.value = initial[place]; });
-        for (const choice of initialChoices) choice.checked = true;
+        for (const line of lines) line.range.value = line.range.defaultValue;
+        for (const choice of choices) choice.checked = choice.defaultChecked;
         show();
         later();
     });
-    /* What really happens, looked up again and again while somebody looks. */
+    let isSaving = false;
+    // The buttons that bring back an earlier split have an address of their own, and lose what is set here.
+    form.addEventListener("submit", event => { isSaving = !event.submitter?.hasAttribute("formaction"); });
+    window.addEventListener("beforeunload", event => { if (isChanged() && !isSaving) event.preventDefault(); });
+    // Back in history the page may come as it was left.
+    window.addEventListener("pageshow", () => { isSaving = false; });
+
+    /* What is the case, looked up again and again while somebody looks: all of it at once, or figures would contradict each other. */
     const actualOf = document.getElementById("actual-of");
+    const tell = (node, words) => { if (node.textContent !== words) node.textContent = words; };
     const follow = async () => {
         if (!document.hidden) {
             try {
                 const response = await fetch(form.dataset.live, { credentials: "same-origin" });
                 if (response.ok) {
-                    const { of, shares } = await response.json();
-                    actualOf.textContent = of;
-                    for (const line of lines) {
-                        const share = shares[line.adapter] ?? null;
-                        line.actual.textContent = share === null ? "–" : `${Math.round(share * 100)}%`;
-                        line.actualBar.style.width = `${(share ?? 0) * 100}%`;
-                    }
+                    const { of, adapters } = await response.json();
+                    tell(actualOf, of);
+                    for (const line of lines) if (adapters[line.adapter]) update(line, adapters[line.adapter]);
                 }
-            } catch { actualOf.textContent = "The gateway cannot be reached; trying again."; }
+            } catch { tell(actualOf, "The gateway cannot be reached; trying again."); }
         }
         setTimeout(follow, LOOK_EVERY_MS);
+    };
+    const update = (line, live) => {
+        tell(line.actual, live.actual);
+        line.actualBar.style.width = live.actual.endsWith("%") ? live.actual : "0";
+        tell(line.errors, live.errors);
+        tell(line.firstToken, live.first_token);
+        tell(line.told, live.told);
+        line.dot.className = `dot ${live.state}`;
+        line.limits.forEach((limit, place) => {
+            if (!live.headroom[place]) return;
+            tell(limit.told, live.headroom[place].told);
+            limit.bar.style.width = live.headroom[place].width;
+        });
     };
     setTimeout(follow, LOOK_EVERY_MS);
 

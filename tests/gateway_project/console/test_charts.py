@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_project.console.charts import Axis, Series, line, stacked_bars
-from gateway_project.console.words import count, duration, percent, usd
+from gateway_project.console.words import count, duration, percent, share, usd
 
 AXIS = Axis(["Mon", "Tue", "Wed"], "Mon", "now")
 amounts = st.lists(st.floats(0, 1e9), min_size=3, max_size=3)
@@ -66,4 +66,5 @@ def test_numbers_are_short_and_say_when_they_are_unknown():
         "-$3.00",
     ]
     assert [percent(value) for value in (None, 0, 0.005, 0.25, 1)] == ["–", "0%", "0.5%", "25%", "100%"]
+    assert [share(value) for value in (None, 0, 0.005, 0.875, 1)] == ["–", "0%", "0.5%", "87.5%", "100%"]
     assert [duration(value) for value in (None, 12.4, 2345)] == ["–", "12 ms", "2.35 s"]

@@ -14,7 +14,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_project.console import forecast, lately, split
+from gateway_project.console import apportion, forecast, lately, split
 from gateway_project.console.split import Split
 from routingapp.models import RoutingPolicy, RoutingWeight
 from tests import factories
@@ -61,6 +61,14 @@ def test_percentages_sum_to_100_and_are_near_the_weights(weights):
     assert sum(found.values()) == (100 if total else 0)
     if total:
         assert all(abs(found[pk] - weight / total * 100) < 1 for pk, weight in enumerate(weights))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9).filter(any))
+def test_shares_shown_side_by_side_sum_to_100_and_are_near_the_truth(weights):
+    shares = {place: weight / sum(weights) for place, weight in enumerate(weights)}
+    shown = apportion.tenths(shares)
+    assert round(sum(shown.values()), 9) == 1
+    assert all(abs(shown[place] - share) < 0.001 for place, share in shares.items())
 
 
 class TestSaving:
@@ -201,26 +209,49 @@ class TestPage:
         assert [(line.percentage, line.actual) for line in page.context["lines"]] == [(75, 0.2), (25, 0.8)]
         assert "where the 5 requests in the last hour were answered" in page.text
 
-    def test_figures_are_those_of_the_last_hour(self, browser, model):
+    def test_the_first_token_is_that_of_the_last_hour(self, browser, model):
         alpha, beta = model.adapters.all()
         used(alpha, times=3)
-        used(alpha, status_code=502, error_type="timeout")
         used(beta, hours_ago=1.1, times=7)
-        of_alpha, of_beta = (line.hour for line in browser.get(address(model)).context["lines"])
-        assert (of_alpha.requests, of_alpha.errors, of_beta.requests) == (4, 1, 0)
-        assert of_alpha.ttft_p95_ms == pytest.approx(200, rel=0.08)
+        of_alpha, of_beta = browser.get(address(model)).context["lines"]
+        assert of_alpha.first_token_ms == pytest.approx(200, rel=0.08)
+        assert of_beta.first_token_ms is None
+
+    def test_errors_are_of_the_requests_that_the_actual_share_is_of(self, browser, model):
+        answered(model, 3, 1)
+        alpha, beta = model.adapters.all()
+        now = timezone.now()
+        factories.request_log(alpha, timestamp=now, status_code=502, error_type="timeout")
+        factories.request_log(alpha, timestamp=now, status_code=200, error_type="provider_unavailable")
+        factories.request_log(beta, timestamp=now, status_code=200, is_cancelled=True)
+        page = browser.get(address(model))
+        assert [line.failed for line in page.context["lines"]] == ["2 of 5", "0 of 2"]
+        assert "where the 7 requests in the last hour were answered" in page.text
+
+    def test_shares_that_are_shown_sum_to_100(self, browser, model):
+        answered(model, 7, 1)
+        assert [line.live["actual"] for line in browser.get(address(model)).context["lines"]] == ["87.5%", "12.5%"]
+
+    def test_each_look_brings_everything_of_its_moment(self, browser, model):
+        answered(model, 1, 0)
+        used(model.adapters.first())
+        model.adapters.filter(provider__slug="beta").update(is_enabled=False)
+        of_alpha, of_beta = browser.get(address(model, "live/")).json()["adapters"].values()
+        assert of_alpha.pop("first_token").endswith(" ms")
+        assert of_alpha == {"actual": "100%", "errors": "0 of 1", "state": "good", "told": "configured", "headroom": []}
+        assert (of_beta["actual"], of_beta["errors"], of_beta["told"]) == ("0%", "0 of 0", "switched off")
 
     def test_after_a_change_only_what_came_since_counts(self, browser, model):
         answered(model, 6, 2, minutes_ago=5)
         browser.post(address(model, "save/"), form(model, 40, 60))
         live = browser.get(address(model, "live/")).json()
-        assert set(live["shares"].values()) == {None}
+        assert [one["actual"] for one in live["adapters"].values()] == ["–", "–"]
         assert "no request since this split was saved" in live["of"]
         LogEntry.objects.update(action_time=timezone.now() - timedelta(seconds=30))
         answered(model, 1, 1)
         live = browser.get(address(model, "live/")).json()
         assert "2 requests since this split was saved" in live["of"]
-        assert set(live["shares"].values()) == {0.5}
+        assert [one["actual"] for one in live["adapters"].values()] == ["50%", "50%"]
 
     def test_what_is_live_is_read_by_index_and_bounded(self, browser, model):
         answered(model, 2, 2)

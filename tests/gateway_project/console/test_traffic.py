@@ -36,6 +36,40 @@ def test_the_busiest_model_comes_first_and_what_is_switched_off_is_left_out(brow
     assert [row.model for row in traffic.rows(timezone.now())] == [busy.model, quiet.model]
 
 
+def test_a_model_that_is_not_set_up_names_the_variable_instead_of_a_bar(browser, monkeypatch):
+    monkeypatch.delenv("ACME_API_KEY", raising=False)
+    factories.adapter(factories.language_model("acme/claude"), factories.provider("acme", api_key="${ACME_API_KEY}"))
+    page = browser.get(ADDRESS)
+    (row,) = page.context["rows"]
+    assert not row.is_answered
+    assert "Cannot answer" in page.text
+    assert "not set up: environment variable ACME_API_KEY is not set" in page.text
+    assert 'class="stack"' not in page.text
+
+
+def test_single_adapters_that_take_no_traffic_are_marked(browser, monkeypatch):
+    monkeypatch.delenv("ACME_API_KEY", raising=False)
+    model = factories.language_model("acme/falcon")
+    factories.adapter(model, factories.provider("good"), weight=1)
+    factories.adapter(model, factories.provider("keyless", api_key="${ACME_API_KEY}"), weight=1)
+    factories.adapter(model, factories.provider("resting"), is_enabled=False)
+    factories.adapter(model, factories.provider("closed", is_enabled=False))
+    page = browser.get(ADDRESS)
+    (row,) = page.context["rows"]
+    assert [part.standing.word for part in row.parts] == [
+        "configured", "not set up", "switched off", "the provider is switched off",
+    ]  # fmt: skip
+    assert page.text.count(" idle") == 2 * 3, "a piece of the bar and a key of the legend each"
+    assert "environment variable ACME_API_KEY is not set" in page.text
+
+
+def test_what_cannot_answer_comes_last(db):
+    off, on = factories.language_model("acme/a"), factories.language_model("acme/b")
+    factories.adapter(off, is_enabled=False)
+    factories.adapter(on)
+    assert [row.model for row in traffic.rows(timezone.now())] == [on, off]
+
+
 def test_a_strategy_is_the_models_own_or_the_default(db):
     own, other = factories.adapter(), factories.adapter()
     factories.routing_policy(strategy="price")
@@ -58,7 +92,7 @@ def test_the_queries_do_not_depend_on_the_models(browser):
     few = queries()
     for _ in range(12):
         used(factories.adapter(weight=2), factories.api_key())
-    assert queries() == few <= 12
+    assert queries() == few <= 16
 
 
 def test_only_who_may_see_weights_sees_it(staff, client):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
 from tests import chromium
 from tests.fakes.catalogue import provider_name
@@ -62,6 +62,53 @@ def test_what_is_held_stays_where_it_is(page, gateway):
     sliders.nth(0).fill("100")
     assert sliders.nth(1).input_value() == held
     assert sum(int(slider.input_value()) for slider in sliders.all()) == 100
+
+
+def test_what_is_set_stays_beside_what_is_new_until_it_is_saved(page, gateway):
+    split_page(page, gateway)
+    line = page.locator(".adapter-line").first
+    expect(line.locator(".new")).to_be_hidden()
+    page.get_by_role("slider").first.fill("45")
+    expect(line.locator(".chosen")).to_have_text("new 45%")
+    expect(line.locator("dl dd").first).to_have_text("100%")
+    page.get_by_role("button", name="Back to what is in force").click()
+    expect(line.locator(".chosen .new")).to_be_hidden()
+    expect(line.locator("output")).to_have_text("100%")
+
+
+def test_leaving_warns_of_sliders_that_are_not_saved_and_of_nothing_else(page, gateway):
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    split_page(page, gateway)
+    page.on("dialog", stay)
+    page.get_by_role("slider").first.click()
+    until(lambda: page.locator(".new:visible").count(), "the slider is moved")
+    page.get_by_role("link", name="Dashboard").click()
+    until(lambda: asked, "the page asks whether to leave")
+    assert asked == ["beforeunload"]
+    assert "/split/" in page.url
+
+    page.get_by_role("button", name="Save the split").click()
+    expect(page.locator(".messagelist")).to_contain_text("The split is saved")
+    page.get_by_role("button", name="Undo the last change").click()
+    expect(page.locator(".adapter-line output").first).to_have_text("100%")
+    page.get_by_role("link", name="Dashboard").click()
+    page.wait_for_url("**/admin/")
+    assert asked == ["beforeunload"], "nothing was left unsaved"
+
+
+def test_errors_are_refreshed_with_the_shares_beside_them(page, gateway):
+    split_page(page, gateway, "acme/hopeless")
+    errors = page.locator(".adapter-line .errors")
+    answered, failed = (int(number) for number in reversed(errors.inner_text().split(" of ")))
+    chat = {"model": "acme/hopeless", "messages": [{"role": "user", "content": "hi"}]}
+    assert gateway.client.post("/v1/chat/completions", json=chat).status_code >= 500
+    expect(errors).to_have_text(f"{failed + 1} of {answered + 1}")
+    expect(page.locator("#actual-of")).to_contain_text(f"where the {answered + 1} request")
 
 
 def test_a_split_is_set_with_the_keyboard_alone(page, gateway):
