@@ -146,7 +146,7 @@ class LanguageModelAdmin(Switching, ExplainedDeletion, JsonEditing, admin.ModelA
 
 @admin.register(Adapter)
 class AdapterAdmin(Switching, ExplainedDeletion, Authored, JsonEditing, admin.ModelAdmin):
-    list_display = ["upstream_model", "model", "provider", "quantization", "is_enabled", "price", "state"]
+    list_display = ["upstream_model", "model", "provider", "state", "is_enabled", "price", "quantization"]
     list_filter = ["is_enabled", ("provider", admin.RelatedOnlyFieldListFilter), "quantization"]
     list_select_related = ["model", "provider"]
     search_fields = ["upstream_model", "model__public_id", "provider__slug", "provider__name"]

@@ -150,3 +150,20 @@ def test_no_page_is_wider_than_a_phone(browser, gateway, visits, scheme):
             wider[name] = width
     page.context.close()
     assert not wider
+
+
+def test_no_list_hides_columns_behind_its_filters(browser, gateway, visits):
+    page = chromium.page_of(browser, gateway.url, "ada", PASSWORD, viewport=chromium.DESK)
+    cut, seen = {}, 0
+    for name, visit in visits.items():
+        if not name.startswith("/admin/") or name.endswith(("/add/", "/change/")):
+            continue
+        visit(page)
+        for results in page.locator(".results").all():
+            seen += 1
+            room, needed = results.evaluate("node => [node.clientWidth, node.scrollWidth]")
+            if needed > room:
+                cut[name] = f"{needed} px in {room}"
+    page.context.close()
+    assert seen
+    assert not cut
