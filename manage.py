@@ -4,6 +4,9 @@
 import os
 import sys
 
+READER_HAS_GONE = 128 + 13
+"""What a shell says of a program that SIGPIPE has ended."""
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
@@ -14,8 +17,13 @@ def main() -> None:
 
     try:
         execute_from_command_line(sys.argv)
+        sys.stdout.flush()
     except VariablesRefused as refusal:
         sys.exit(str(refusal))
+    except BrokenPipeError:
+        # Whoever read this has enough, as `head` does. Python flushes once more at exit, which must find somebody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(READER_HAS_GONE)
     except (OperationalError, ProgrammingError) as error:
         if "--traceback" in sys.argv:
             raise
