@@ -23,7 +23,7 @@ from accounting.groups import Group, Named
 from accounting.models import HourlyError, HourlySketch, HourlySpread, HourlyUsage, UsageTotal
 from accounting.rows import Row
 from accounting.upserts import Upsert, epoch_s, moment
-from gateway_project.errors import ERROR_TYPES
+from gateway_project.errors import CALLER_ERROR_TYPES, ERROR_TYPES
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -37,6 +37,7 @@ class Sums:
     requests: int = 0
     successes: int = 0
     errors: int = 0
+    caller_errors: int = 0
     cancelled: int = 0
     fallbacks: int = 0
     estimated: int = 0
@@ -80,6 +81,7 @@ class Sums:
             self.cancelled += 1
         elif row.status_code >= 400 or row.error_type:
             self.errors += 1
+            self.caller_errors += row.adapter_id is None and row.error_type in CALLER_ERROR_TYPES
             self.error_types[row.error_type if row.error_type in ERROR_TYPES else "unmapped"] += 1
         else:
             self._count_success(row.latency_ms, row.ttft_ms)

@@ -118,6 +118,17 @@ class Figures:
         return self.sums.successes / answered if answered else None
 
     @property
+    def failures(self) -> int:
+        """Errors of providers and of the gateway: those that are not the request's own."""
+        return self.sums.errors - self.sums.caller_errors
+
+    @property
+    def failure_rate(self) -> float | None:
+        """`failures` among the requests that could have been answered: those that were at fault themselves do not count."""
+        answerable = self.sums.successes + self.failures
+        return self.failures / answerable if answerable else None
+
+    @property
     def tokens_per_second(self) -> float | None:
         """Tokens of answers, whole or not, by the time that those took, first token included; None where there was none."""
         return self.sums.completion_tokens * 1000 / self.sums.latency_ms if self.sums.latency_ms else None

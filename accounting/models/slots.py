@@ -21,6 +21,10 @@ class SlotUsage(models.Model):
     requests = models.BigIntegerField(default=0)
     successes = models.BigIntegerField(default=0)
     errors = models.BigIntegerField(default=0)
+    caller_errors = models.BigIntegerField(
+        default=0,
+        help_text="Errors that are the request's own: no adapter was asked, and the type is one of CALLER_ERROR_TYPES.",
+    )
     cancelled = models.BigIntegerField(default=0)
     fallbacks = models.BigIntegerField(default=0)
     streams = models.BigIntegerField(default=0)

@@ -51,6 +51,10 @@ class HourlyUsage(models.Model):
     requests = models.BigIntegerField(default=0)
     successes = models.BigIntegerField(default=0)
     errors = models.BigIntegerField(default=0)
+    caller_errors = models.BigIntegerField(
+        default=0,
+        help_text="Errors that are the request's own: no adapter was asked, and the type is one of CALLER_ERROR_TYPES.",
+    )
     cancelled = models.BigIntegerField(default=0, help_text="The client left before the end.")
     fallbacks = models.BigIntegerField(default=0, help_text="Needed more than one attempt.")
     estimated = models.BigIntegerField(default=0, help_text="The provider reported no usage.")

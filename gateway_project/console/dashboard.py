@@ -30,6 +30,7 @@ from gateway_project.console import charts, process, refused_keys, timeline
 from gateway_project.console.process import ProcessView
 from gateway_project.console.timeline import HOUR_S, Course, Timeline, Window
 from gateway_project.console.words import count, duration, percent, usd
+from gateway_project.errors import CALLER_ERROR_TYPES
 
 REQUESTS = "admin:accounting_requestlog_changelist"
 LATEST_FAILURES = 200
@@ -110,15 +111,15 @@ def _market() -> Market:
 
 def cards(total: Figures, here: ProcessView | None, since: datetime) -> list[Card]:
     """The figures at the top."""
-    sums, failed = total.sums, _failed(total)
+    sums, failed = total.sums, total.failure_rate
     listed = _requests(since)
     cards = [
         Card(
             "Requests", count(sums.requests), f"{count(sums.streams)} streamed, {count(sums.cancelled)} left by the caller",
             address=listed,
         ),
-        Card("Error rate", percent(failed), _errors(sums.errors, since), "bad" if failed and failed > 0.05 else "",
-             f"{listed}&outcome=failed"),
+        Card("Failures of providers and gateway", percent(failed), _failures(total, since),
+             "bad" if failed and failed > 0.05 else "", f"{listed}&outcome=failed"),
         Card("Spend", usd(sums.cost_usd), f"{count(sums.fallbacks)} needed a second attempt"),
         Card("Tokens", count(sums.total_tokens), f"{count(sums.prompt_tokens)} in, {count(sums.completion_tokens)} out"),
         Card("Saved by local serving", usd(total.savings_usd), "against the cheapest hosted price"),
@@ -132,12 +133,24 @@ def _requests(since: datetime, **filters: Any) -> str:
     return f"{reverse(REQUESTS)}?{urlencode({'from': f'{since:%Y-%m-%dT%H:%M}'} | filters)}"
 
 
-def _errors(errors: int, since: datetime) -> str:
-    if not errors:
-        return "no errors"
+def _failures(total: Figures, since: datetime) -> str:
+    """What most failures were, and how many requests failed by themselves."""
+    told = "no failures"
+    if total.failures:
+        told = f"{count(total.failures)} failed{_mostly(since)}"
+    own = total.sums.caller_errors
+    return f"{told}; apart from {count(own)} request{'s'[: own != 1]} at fault themselves" if own else told
+
+
+def _mostly(since: datetime) -> str:
     latest = RequestLog.objects.failed().filter(timestamp__gte=since).order_by("-timestamp")
-    worst = Counter(latest.values_list("error_type", flat=True)[:LATEST_FAILURES]).most_common(1)
-    return f"{count(errors)} failed, mostly {worst[0][0]}" if worst else f"{count(errors)} failed"
+    types = [
+        error_type
+        for adapter_id, error_type in latest.values_list("adapter_id", "error_type")[:LATEST_FAILURES]
+        if adapter_id is not None or error_type not in CALLER_ERROR_TYPES
+    ]
+    worst = Counter(types).most_common(1)
+    return f", mostly {worst[0][0]}" if worst else ""
 
 
 def _of_process(here: ProcessView) -> list[Card]:
@@ -167,18 +180,14 @@ def drawn(period: Period, window: Window, found: Timeline) -> list[SafeString]:
         return [charts.Series(label, values) for label, values in found.drawn(measure)]
 
     first_token = charts.Series("p95", [step.ttft_p95_ms for step in found.steps])
-    errors = charts.Series("errors", [step.error_rate for step in found.steps])
+    failures = charts.Series("failures", [step.failure_rate for step in found.steps])
     return [
         charts.stacked_bars("Requests", axis, of("requests"), count),
         charts.stacked_bars("Spend", axis, of("cost_usd"), usd),
         charts.stacked_bars("Tokens", axis, of("total_tokens"), count),
         charts.line("First token, p95", axis, first_token, duration, duration(total.ttft_ms["p95"])),
-        charts.line("Error rate", axis, errors, percent, percent(_failed(total))),
+        charts.line("Failures of providers and gateway", axis, failures, percent, percent(total.failure_rate)),
     ]
-
-
-def _failed(figures: Figures) -> float | None:
-    return None if figures.success_rate is None else 1 - figures.success_rate
 
 
 def ranking(group_by: GroupBy, courses: Sequence[Course], since: datetime) -> list[dict[str, Any]]:
@@ -190,7 +199,8 @@ def ranking(group_by: GroupBy, courses: Sequence[Course], since: datetime) -> li
             "address": _requests(since, **{_FILTERS[group_by]: course.value}) if course.value else "",
             "share": round(course.figures.sums.requests / most * 100),
             "requests": count(course.figures.sums.requests),
-            "failed": percent(_failed(course.figures)),
+            "failed": percent(course.figures.failure_rate),
+            "own_errors": count(course.figures.sums.caller_errors),
             "tokens": count(course.figures.sums.total_tokens),
             "cost": usd(course.figures.sums.cost_usd),
             "first_token": duration(course.figures.ttft_ms["p95"]),

@@ -54,15 +54,15 @@ class Window:
 
 @dataclass(slots=True)
 class Step:
-    """One moment of a chart: how many failed of those that were answered, and its sketch of times to the first token."""
+    """One moment of a chart: how many failed of those that could be answered, and its sketch of times to the first token."""
 
-    answered: int = 0
-    errors: int = 0
+    answerable: int = 0
+    failures: int = 0
     ttft: sketch.Sketch = 0
 
     @property
-    def error_rate(self) -> float | None:
-        return self.errors / self.answered if self.answered else None
+    def failure_rate(self) -> float | None:
+        return self.failures / self.answerable if self.answerable else None
 
     @property
     def ttft_p95_ms(self) -> float | None:
@@ -152,10 +152,12 @@ def _course(
     source: _Source, column: str, window: Window, steps: Sequence[Step], values: dict[Any, dict[str, list[float]]]
 ) -> None:
     rows = source.usages.order_by().annotate(group=F(column)).values_list(source.start, "group")
-    for start, group, successes, errors, *measured in rows.annotate(*map(Sum, ("successes", "errors", *MEASURES))):
+    names = ("successes", "errors", "caller_errors", *MEASURES)
+    for start, group, successes, errors, caller_errors, *measured in rows.annotate(*map(Sum, names)):
         place = window.place(start)
-        steps[place].answered += successes + errors
-        steps[place].errors += errors
+        failures = errors - caller_errors
+        steps[place].answerable += successes + failures
+        steps[place].failures += failures
         for name, amount in zip(MEASURES, measured, strict=True):
             values[group][name][place] += float(amount)
 

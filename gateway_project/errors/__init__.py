@@ -40,6 +40,7 @@ from __future__ import annotations
 
 from gateway_project.errors.base import ERROR_TYPES, GatewayError
 from gateway_project.errors.caller import (
+    CALLER_ERROR_TYPES,
     CallerError,
     InvalidRequest,
     MethodNotAllowed,
@@ -72,6 +73,7 @@ from gateway_project.errors.provider import (
 from gateway_project.errors.redaction import conceal, redact, scrub
 
 __all__ = (
+    "CALLER_ERROR_TYPES",
     "ERROR_TYPES",
     "RAW_LIMIT_CHARS",
     "CallerError",

@@ -72,3 +72,11 @@ class RateLimited(CallerError):
     status = 429
     error_type = "rate_limit_exceeded"
     domain = "policy"
+
+
+def _types(of: type[CallerError]) -> frozenset[str]:
+    return frozenset({of.error_type}).union(*(_types(each) for each in of.__subclasses__()))
+
+
+CALLER_ERROR_TYPES = _types(CallerError)
+"""The types of errors of the request itself. Upstreams have some of them, too: then an adapter was asked."""

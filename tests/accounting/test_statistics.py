@@ -22,6 +22,7 @@ from accounting.rows import read
 from accounting.savings import Market
 from accounting.statistics import ANONYMOUS_KEY, Figures, GroupBy, Scope
 from catalog.entries import Prices
+from gateway_project.errors import CALLER_ERROR_TYPES
 from tests import factories
 from tests.accounting.conftest import Database
 
@@ -87,6 +88,7 @@ def counted(logs: list[RequestLog]) -> Figures:
         sums.cost_usd += log.cost_usd
         sums.latency_ms += log.latency_ms if log.completion_tokens else 0
         if outcome == "errors":
+            sums.caller_errors += log.adapter_id is None and log.error_type in CALLER_ERROR_TYPES
             sums.error_types[log.error_type or "unmapped"] += 1
     return Figures(sums)
 

@@ -11,6 +11,7 @@ from tests import factories
 from tests.gateway_project.console.conftest import used
 
 QUERIES = 45
+FAILURES = "Failures of providers and gateway"
 
 
 def figures(page) -> dict[str, str]:
@@ -44,11 +45,29 @@ class TestFigures:
         used(adapter, hours_ago=200, times=5)
         found = figures(browser.get("/admin/?period=24h"))
         assert found["Requests"] == "4"
-        assert found["Error rate"] == "25%"
+        assert found[FAILURES] == "25%"
         assert found["Spend"] == "$0.03"
         assert found["Tokens"] == "450"
         assert float(found["First token, p95"].removesuffix(" ms")) == pytest.approx(200, rel=0.03)
         assert figures(browser.get("/admin/?period=30d"))["Requests"] == "9"
+
+    @pytest.mark.parametrize("period", [period.name for period in dashboard.PERIODS])
+    def test_what_callers_got_wrong_is_no_outage(self, browser, period):
+        adapter = factories.adapter()
+        used(adapter, times=3)
+        used(adapter, status_code=429, error_type="rate_limit_exceeded")
+        used(adapter, model_id="no/such", adapter_id=None, provider="", status_code=404, error_type="not_found", times=6)
+        page = browser.get("/admin/", {"period": period})
+        (card,) = (card for card in page.context["cards"] if card.title == FAILURES)
+        assert card.figure == "25%", "a provider's limit is a failure, an unknown model is not"
+        assert card.note.startswith("1 failed")
+        assert card.note.endswith("apart from 6 requests at fault themselves")
+        assert [(row["failed"], row["own_errors"]) for row in page.context["ranking"]] == [("–", "6"), ("25%", "0")]
+        assert "<b>25%</b>" in page.context["charts"][-1]
+
+    def test_a_model_that_nobody_can_serve_is_a_failure_of_the_gateway(self, browser):
+        used(factories.adapter(), adapter_id=None, provider="", status_code=503, error_type="provider_unavailable")
+        assert figures(browser.get("/admin/"))[FAILURES] == "100%"
 
     def test_local_serving_saves_what_the_hosted_price_would_have_been(self, browser):
         model = factories.language_model(pricing={"prompt": "0.001", "completion": "0"})
