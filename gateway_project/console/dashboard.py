@@ -134,12 +134,12 @@ def _requests(since: datetime, **filters: Any) -> str:
 
 
 def _failures(total: Figures, since: datetime) -> str:
-    """What most failures were, and how many requests failed by themselves."""
+    """What most failures were, and how many errors were the requests' own."""
     told = "no failures"
     if total.failures:
         told = f"{count(total.failures)} failed{_mostly(since)}"
     own = total.sums.caller_errors
-    return f"{told}; apart from {count(own)} request{'s'[: own != 1]} at fault themselves" if own else told
+    return f"{told}; {count(own)} callers' error{'s'[: own != 1]} not counted" if own else told
 
 
 def _mostly(since: datetime) -> str:
@@ -200,7 +200,7 @@ def ranking(group_by: GroupBy, courses: Sequence[Course], since: datetime) -> li
             "share": round(course.figures.sums.requests / most * 100),
             "requests": count(course.figures.sums.requests),
             "failed": percent(course.figures.failure_rate),
-            "own_errors": count(course.figures.sums.caller_errors),
+            "caller_errors": count(course.figures.sums.caller_errors),
             "tokens": count(course.figures.sums.total_tokens),
             "cost": usd(course.figures.sums.cost_usd),
             "first_token": duration(course.figures.ttft_ms["p95"]),

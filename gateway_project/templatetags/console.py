@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from django import template
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from accounting.record import Record
@@ -24,6 +26,12 @@ for written in (words.count, words.usd, words.percent, words.share, words.durati
 def item(mapping: Mapping[Any, Any], key: Any) -> Any:
     """`mapping[key]`, "" where there is none."""
     return mapping.get(key, "")
+
+
+@register.filter
+def breakable(name: str) -> SafeString:
+    """An id that may be broken into lines after its slashes, colons and underscores, and nowhere within its words."""
+    return format_html_join("", "{}<wbr>", ((part,) for part in re.findall(r"[^/:_@]*[/:_@]|[^/:_@]+", name)))
 
 
 @register.filter

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway_project.console.charts import Axis, Series, line, stacked_bars
 from gateway_project.console.words import count, duration, percent, share, usd
+from gateway_project.templatetags.console import breakable
 
 AXIS = Axis(["Mon", "Tue", "Wed"], "Mon", "now")
 amounts = st.lists(st.floats(0, 1e9), min_size=3, max_size=3)
@@ -68,3 +69,8 @@ def test_numbers_are_short_and_say_when_they_are_unknown():
     assert [percent(value) for value in (None, 0, 0.005, 0.25, 1)] == ["–", "0%", "0.5%", "25%", "100%"]
     assert [share(value) for value in (None, 0, 0.005, 0.875, 1)] == ["–", "0%", "0.5%", "87.5%", "100%"]
     assert [duration(value) for value in (None, 12.4, 2345)] == ["–", "12 ms", "2.35 s"]
+
+
+def test_an_id_breaks_after_its_separators_only_and_stays_what_it_is():
+    assert breakable("acme/falcon_2-8b:free") == "acme/<wbr>falcon_<wbr>2-8b:<wbr>free<wbr>"
+    assert breakable("<b>") == "&lt;b&gt;<wbr>"

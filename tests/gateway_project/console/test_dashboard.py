@@ -61,8 +61,8 @@ class TestFigures:
         (card,) = (card for card in page.context["cards"] if card.title == FAILURES)
         assert card.figure == "25%", "a provider's limit is a failure, an unknown model is not"
         assert card.note.startswith("1 failed")
-        assert card.note.endswith("apart from 6 requests at fault themselves")
-        assert [(row["failed"], row["own_errors"]) for row in page.context["ranking"]] == [("–", "6"), ("25%", "0")]
+        assert card.note.endswith("6 callers' errors not counted")
+        assert [(row["failed"], row["caller_errors"]) for row in page.context["ranking"]] == [("–", "6"), ("25%", "0")]
         assert "<b>25%</b>" in page.context["charts"][-1]
 
     def test_a_model_that_nobody_can_serve_is_a_failure_of_the_gateway(self, browser):

@@ -101,6 +101,19 @@ def test_leaving_warns_of_sliders_that_are_not_saved_and_of_nothing_else(page, g
     assert asked == ["beforeunload"], "nothing was left unsaved"
 
 
+def test_on_a_phone_the_preview_shows_shares_first_and_breaks_no_word(page, gateway):
+    page.set_viewport_size(chromium.PHONE)
+    split_page(page, gateway, "acme/kestrel")
+    first = page.locator("#preview tbody tr").first
+    expect(first).to_contain_text("%")
+    for cell in first.locator("td[data-label]").all():
+        box = cell.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= chromium.PHONE["width"]
+        assert box["height"] < 30, "on one line"
+    assert first.locator("td.who b").evaluate("node => node.getClientRects().length") == 1
+
+
 def test_errors_are_refreshed_with_the_shares_beside_them(page, gateway):
     split_page(page, gateway, "acme/hopeless")
     errors = page.locator(".adapter-line .errors")
