@@ -23,7 +23,9 @@ def adapter():
 
 @pytest.fixture
 def entry(adapter):
-    return loader.load(environment.lookup).find(adapter.model.public_id).adapters[0]
+    model = loader.load(environment.lookup).find(adapter.model.public_id)
+    assert model is not None
+    return model.adapters[0]
 
 
 @pytest.fixture
