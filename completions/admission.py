@@ -34,7 +34,10 @@ _SEARCHES = frozenset({"web", "web_search", "web_search_preview", "openrouter:we
 
 
 class NoSeat(Exception):
-    """A candidate cannot be called right now; `code` is that of the filter which would have left it out."""
+    """A candidate cannot be called; `code` is that of the filter which would have left it out.
+
+    `error`: what the caller is told where nobody else can be called either; None for a pause that is soon over.
+    """
 
     def __init__(self, code: str, reason: str, error: CallerError | None = None) -> None:
         super().__init__(reason)

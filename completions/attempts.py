@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from accounting.record import Attempt
 from completions import resume, streams
 from completions.admission import Gate, NoSeat
-from completions.calls import Calls
+from completions.calls import Calls, Result, Sending
 from completions.course import Course
 from completions.dialects.base import JSON, Completion
 from completions.exchange import Exchange
@@ -30,6 +29,7 @@ from gateway_project.errors import (
     NoCandidates,
     ProviderError,
     ProviderTimeout,
+    redact,
 )
 from routingapp.health import Health
 from routingapp.plan import Candidate, Plan
@@ -37,8 +37,10 @@ from routingapp.plan import Candidate, Plan
 HEDGE_AFTER_S = 0.05
 """No second candidate is asked sooner: a start that is usually over within this time is late by chance, not by fault."""
 
-Result = TypeVar("Result")
-Call = Callable[[Exchange, Candidate, Attempt], Awaitable[Result]]
+UNSENDABLE = "unsendable"
+"""The code in a plan of what a candidate cannot be told: only its dialect can say so, which no filter asks."""
+
+Call = Callable[[Exchange, Candidate], Sending[Result]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Attempts:
             replay = None if chat else Replay(said)
             try:
                 _, opened = await self._try(exchange, candidate, partial(self.calls.stream, chat=chat, replay=replay))
-            except (ProviderError, InvalidRequest, NoSeat):
+            except (ProviderError, NoSeat):
                 continue
             exchange.answered_by(opened.candidate, opened.attempt)
             return opened
@@ -110,20 +112,21 @@ class Attempts:
         return Course.of(plan, exchange.started + plan.policy.deadline_s)
 
     async def _first(self, exchange: Exchange, course: Course, call: Call[Result]) -> tuple[Candidate, Attempt, Result]:
-        failed: list[tuple[Candidate, ProviderError | InvalidRequest]] = []
-        unseated: NoSeat | None = None
+        failed: list[tuple[Candidate, ProviderError]] = []
+        uncalled: list[GatewayError] = []
         while (candidate := course.take()) is not None:
             now = time.monotonic()
             if self.health.is_open(candidate.adapter.id, now):
-                course.give_back()  # Paused since the plan was made, or another request is probing it.
+                course.give_back(candidate)  # Paused since the plan was made, or another request is probing it.
+                uncalled.append(_paused())
                 continue
             try:
                 attempt, result = await self._try(exchange, candidate, call)
                 return candidate, attempt, result
             except NoSeat as error:
-                unseated = error
-                course.give_back()
-            except (ProviderError, InvalidRequest) as error:
+                uncalled.append(error.error or _paused())
+                course.give_back(candidate)
+            except ProviderError as error:
                 failed.append((candidate, error))
                 took_s = time.monotonic() - now
                 delay_s = course.after(candidate, error, took_s=took_s, now=time.monotonic(), dice=self.dice)
@@ -133,7 +136,7 @@ class Attempts:
                     # The loop's timers count whole milliseconds and may ring early, when the adapter is still paused.
                     await asyncio.sleep(delay_s + 0.01)
         if not failed:
-            raise (unseated.error if unseated else None) or _paused()
+            raise _foremost(uncalled)
         *previous, (_, last) = failed
         if previous:
             last.metadata["previous_errors"] = [_told(*before) for before in previous]
@@ -143,16 +146,17 @@ class Attempts:
         """One attempt with its bookkeeping. Until its first content is there, it ends in `failed` or `released`.
 
         A key that its provider holds something against is followed by the next one: more attempts, but one try. Raises
-        `NoSeat` where the candidate has no room or no key, and has not been called.
+        `NoSeat` where the candidate cannot be told the request, or has no room or no key, and has not been called.
         """
+        sending = self._put(exchange, candidate, call)
         seat = await self._seat(exchange, candidate)
         attempt = exchange.attempt(candidate, seat)
         self.health.started(candidate.adapter.id, time.monotonic())
         try:
-            result = await call(exchange, candidate, attempt)
-        except (ProviderError, InvalidRequest) as error:
+            result = await sending(attempt)
+        except ProviderError as error:
             exchange.attempt_failed(attempt, error)
-            if isinstance(error, ProviderError) and self.gate.another_key(seat, error):
+            if self.gate.another_key(seat, error):
                 self.health.released(candidate.adapter.id)
                 return await self._try(exchange, candidate, call)
             self.failed(exchange, candidate, error)
@@ -163,6 +167,17 @@ class Attempts:
             raise
         self.health.answered(candidate.adapter.id, time.monotonic())
         return attempt, result
+
+    def _put(self, exchange: Exchange, candidate: Candidate, call: Call[Result]) -> Sending[Result]:
+        """The request in the candidate's words. Raises `NoSeat` where it has none for it, and keeps the reason on the record.
+
+        Comes before the seat, so that nothing has been reserved for what cannot be sent.
+        """
+        try:
+            return call(exchange, candidate)
+        except InvalidRequest as error:
+            exchange.passed_over(candidate, UNSENDABLE, redact(error.message[:500]))
+            raise NoSeat(UNSENDABLE, error.message, error) from error
 
     async def _seat(self, exchange: Exchange, candidate: Candidate) -> Seat:
         """A place at the candidate's adapter. Raises `NoSeat`, and keeps the reason on the record."""
@@ -216,11 +231,15 @@ class Attempts:
 
     async def _chase(self, exchange: Exchange, course: Course) -> OpenStream:
         candidate = course.take()
-        if candidate is None or self.health.is_open(candidate.adapter.id, time.monotonic()):
+        if candidate is None:
+            raise _paused()
+        if self.health.is_open(candidate.adapter.id, time.monotonic()):
+            course.give_back(candidate)
             raise _paused()
         try:
             return (await self._try(exchange, candidate, self.calls.stream))[1]
         except NoSeat as error:
+            course.give_back(candidate)
             raise error.error or _paused() from error
 
     async def _end(self, exchange: Exchange, task: asyncio.Future[OpenStream], winner: OpenStream | None) -> None:
@@ -232,10 +251,15 @@ class Attempts:
             await opened.answer.aclose()
 
 
-def _told(candidate: Candidate, error: ProviderError | InvalidRequest) -> JSON:
+def _told(candidate: Candidate, error: ProviderError) -> JSON:
     """An earlier failure, as the caller is told of it beside the last one."""
-    status = error.upstream_status if isinstance(error, ProviderError) else None
-    return {"provider": candidate.adapter.provider.name, "code": error.status, "status": status}
+    return {"provider": candidate.adapter.provider.name, "code": error.status, "status": error.upstream_status}
+
+
+def _foremost(uncalled: Sequence[GatewayError]) -> GatewayError:
+    """What a caller is told for whom nobody could be called: the first that passes by itself, else the first thing to change."""
+    passing = [error for error in uncalled if not isinstance(error, InvalidRequest)]
+    return next(iter(passing or uncalled), _paused())
 
 
 def _paused() -> NoCandidates:

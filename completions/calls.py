@@ -1,15 +1,20 @@
-"""One call of one candidate: a whole answer, or a stream with its first content. Knows nothing of other candidates."""
+"""One call of one candidate: a whole answer, or a stream with its first content. Knows nothing of other candidates.
+
+A call has two halves. First the request is put into the provider's words, which may turn out not to be possible; what is given
+back then sends it, for one attempt. So a provider that cannot be told something is known before there is an attempt.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from accounting.record import Attempt
 from completions import relay, streams
-from completions.dialects.base import Completion
+from completions.dialects.base import Completion, Encoded
 from completions.exchange import Exchange
 from completions.resume import Replay
 from completions.streams import OpenStream, until
@@ -20,17 +25,27 @@ from routingapp.plan import Candidate
 ERROR_BODY_S = 10.0
 """How long an upstream's error text is waited for."""
 
+Result = TypeVar("Result")
+Sending = Callable[[Attempt], Awaitable[Result]]
+"""Sends what has been put together, as this attempt. Raises `ProviderError`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Calls candidates over `upstream`. Each raises `ProviderError`, or `InvalidRequest` for what a provider cannot be told."""
+    """Calls candidates over `upstream`. Each raises `InvalidRequest` for what a provider cannot be told: nothing is sent then."""
 
     upstream: Upstream
 
-    async def complete(self, exchange: Exchange, candidate: Candidate, attempt: Attempt) -> Completion:
+    def complete(self, exchange: Exchange, candidate: Candidate) -> Sending[Completion]:
         endpoint = exchange.snapshot.endpoints[candidate.adapter.id]
+        request = endpoint.dialect.encode(exchange.chat, endpoint.adapter, stream=False)
+        return partial(self._complete, exchange, candidate, endpoint, request)
+
+    async def _complete(
+        self, exchange: Exchange, candidate: Candidate, endpoint: Endpoint, request: Encoded, attempt: Attempt
+    ) -> Completion:
         deadline = time.monotonic() + self._patience(exchange, candidate, candidate.adapter.provider.total_timeout_s)
-        answer = await self._send(endpoint, exchange.chat, deadline, stream=False, key=exchange.key_of(attempt))
+        answer = await self._send(endpoint, request, deadline, stream=False, key=exchange.key_of(attempt))
         try:
             body = await answer.read_all(until(deadline))
         finally:
@@ -40,22 +55,33 @@ class Calls:
             raise ProviderUnavailable("Provider sent an empty answer", upstream_status=answer.status)
         return completion
 
-    async def stream(
+    def stream(
         self,
         exchange: Exchange,
         candidate: Candidate,
-        attempt: Attempt,
         *,
         chat: Mapping[str, Any] | None = None,
         replay: Replay | None = None,
-    ) -> OpenStream:
+    ) -> Sending[OpenStream]:
         """A stream with its first content. `chat` replaces the request, and `replay` filters, where an answer is resumed."""
         endpoint = exchange.snapshot.endpoints[candidate.adapter.id]
+        request = endpoint.dialect.encode(chat or exchange.chat, endpoint.adapter, stream=True)
+        return partial(self._stream, exchange, candidate, endpoint, request, replay)
+
+    async def _stream(
+        self,
+        exchange: Exchange,
+        candidate: Candidate,
+        endpoint: Endpoint,
+        request: Encoded,
+        replay: Replay | None,
+        attempt: Attempt,
+    ) -> OpenStream:
         patience = candidate.adapter.provider.first_byte_timeout_s
         if exchange.answering is None:
             patience = self._patience(exchange, candidate, patience)
         deadline = time.monotonic() + patience
-        answer = await self._send(endpoint, chat or exchange.chat, deadline, stream=True, key=exchange.key_of(attempt))
+        answer = await self._send(endpoint, request, deadline, stream=True, key=exchange.key_of(attempt))
         opened = OpenStream(candidate, attempt, answer, endpoint.dialect.decoder(candidate.adapter), [], replay)
         try:
             await streams.first_content(opened, endpoint, deadline)
@@ -65,11 +91,8 @@ class Calls:
         exchange.said_first(attempt)
         return opened
 
-    async def _send(
-        self, endpoint: Endpoint, chat: Mapping[str, Any], deadline: float, *, stream: bool, key: int
-    ) -> Answer:
+    async def _send(self, endpoint: Endpoint, request: Encoded, deadline: float, *, stream: bool, key: int) -> Answer:
         """The head of a good answer. Raises the error that a bad one stands for."""
-        request = endpoint.dialect.encode(chat, endpoint.adapter, stream=stream)
         answer = await self.upstream.send(endpoint, request, stream=stream, within_s=until(deadline), key=key)
         if answer.status < 300:
             return answer

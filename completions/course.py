@@ -9,7 +9,6 @@ from msgspec import Struct, field
 from gateway_project.errors import (
     ConnectionBroken,
     ContextLengthExceeded,
-    InvalidRequest,
     ProviderError,
     ProviderRateLimited,
     ProviderUnavailable,
@@ -58,9 +57,10 @@ class Course(Struct):
         self.tries_left -= 1
         return candidate
 
-    def give_back(self) -> None:
-        """The candidate taken last was not asked: its try is free again."""
-        self.tries_left += 1
+    def give_back(self, uncalled: Candidate) -> None:
+        """`uncalled` was taken but not called: its try is free again, unless its model's turn is over."""
+        if uncalled.model.id == self._model:
+            self.tries_left += 1
 
     @property
     def has_siblings(self) -> bool:
@@ -68,7 +68,7 @@ class Course(Struct):
         return bool(self.tries_left and self._siblings())
 
     def after(
-        self, failed: Candidate, error: ProviderError | InvalidRequest, *, took_s: float, now: float, dice: random.Random
+        self, failed: Candidate, error: ProviderError, *, took_s: float, now: float, dice: random.Random
     ) -> float | None:
         """Seconds to wait before the next `take`, None when the request has failed with `error`.
 
@@ -81,7 +81,7 @@ class Course(Struct):
         if not self.tries_left:
             return 0.0 if any(other.model.id != self._model for other in self.waiting) else None
         adapter_id = failed.adapter.id
-        if adapter_id not in self._tried_again and isinstance(error, ProviderError):
+        if adapter_id not in self._tried_again:
             if _is_passing(error) and took_s < FAST_FAULT_S and self.tries_left > self._siblings():
                 self._tried_again.add(adapter_id)
                 self.waiting.insert(0, failed)
@@ -108,13 +108,13 @@ class Course(Struct):
         return sum(other.model.id == self._model for other in self.waiting)
 
 
-def may_try(error: ProviderError | InvalidRequest, failed: Candidate, other: Candidate) -> bool:
+def may_try(error: ProviderError, failed: Candidate, other: Candidate) -> bool:
     """Whether `other` may be asked after `failed` refused or broke.
 
     Another model may always (openrouter.md 4.5). Another adapter of the same model only where the request itself was not
-    at fault: it was too long for just this adapter, or something that just this dialect cannot say.
+    at fault, or was too long for just this adapter.
     """
-    if other.model.id != failed.model.id or isinstance(error, InvalidRequest):
+    if other.model.id != failed.model.id:
         return True
     if isinstance(error, ContextLengthExceeded):
         return other.adapter.context_length > failed.adapter.context_length

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from completions import schemas
+from completions import schemas, shape
 from completions.dialects.base import refuse_depth
 from completions.exchange import Exchange
 from completions.schemas import TEXT_ONLY
@@ -24,7 +24,8 @@ _INT64_MAX = 2**63 - 1
 def accept(exchange: Exchange, request: schemas.ChatRequest, raw: dict[str, Any], *, log_content: str) -> None:
     """Take `request` into `exchange`. `raw`: the same as the caller sent it; `log_content`: none, hash or full.
 
-    Raises `InvalidRequest` for preferences that cannot be read, and for messages nested too deeply to be kept.
+    Raises `InvalidRequest` for what is not of the shape that every provider relies on, for preferences that cannot be read, and
+    for messages nested too deeply to be kept. By then the record says what was asked.
     """
     chat = exchange.chat = schemas.canonical(raw)
     record, key = exchange.record, exchange.key
@@ -38,6 +39,7 @@ def accept(exchange: Exchange, request: schemas.ChatRequest, raw: dict[str, Any]
     record.seed = _storable(request.seed)
     record.parameters = {name: chat[name] for name in _RECORDED_PARAMETERS & chat.keys()} or None
     record.metadata = request.metadata
+    shape.check(chat)
     exchange.prompt_characters, modalities = schemas.measure(chat["messages"])
     if log_content != "none":
         _keep_content(exchange, log_content)

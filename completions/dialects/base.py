@@ -5,7 +5,8 @@ The canonical form is OpenRouter's chat JSON: `encode` takes a canonical request
 choices. Whatever a provider adds that has no home in the canonical form stays in `extra`.
 
 A dialect raises `gateway_project.errors.ProviderError` and its children for what a provider says, and
-`gateway_project.errors.InvalidRequest` (naming the field) for a request that it cannot say.
+`gateway_project.errors.InvalidRequest` (naming the field) for a request that it cannot say. That a request has the shape of one
+(`completions.shape`) is known before.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from msgspec import Struct, field
 
 from accounting.usage import Usage
 from catalog.entries import AdapterEntry, DialectName, ProviderEntry
-from completions.dialects import shape
 from completions.sse import EventTooLargeError, SSEDecoder
 from gateway_project.errors import InvalidRequest, ProviderError, ProviderUnavailable
 
@@ -155,9 +155,9 @@ class Dialect(abc.ABC):
     def encode(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
         """The canonical request `chat` in the provider's words. Never changes `chat`.
 
-        Raises `InvalidRequest` naming a field that is malformed, or that this provider cannot be told.
+        `chat` is of the shape that `completions.shape` checks. Raises `InvalidRequest` naming a field that this provider cannot
+        be told.
         """
-        shape.check(chat)
         try:
             return self.write(chat, adapter, stream=stream)
         except TypeError as error:
@@ -166,7 +166,7 @@ class Dialect(abc.ABC):
 
     @abc.abstractmethod
     def write(self, chat: Mapping[str, Any], adapter: AdapterEntry, *, stream: bool) -> Encoded:
-        """What a dialect does of `encode`: `chat` is well-formed."""
+        """What a dialect does of `encode`."""
 
     @abc.abstractmethod
     def decode(self, body: bytes, adapter: AdapterEntry) -> Completion:

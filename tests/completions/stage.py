@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -63,7 +63,8 @@ class Outcome:
 class Stage:
     """One model on adapters 1 to `adapters`, tried in this order. Adapter n is at `pn.test`; `choose` gives its scripts.
 
-    `refuses` tells of a host and the number of a call there whether it accepts no new connection for it.
+    `own` are fields of single providers, by number. `refuses` tells of a host and the number of a call there whether it accepts
+    no new connection for it.
     """
 
     choose: Callable[[str, dict[str, Any], int], Script]
@@ -71,6 +72,7 @@ class Stage:
     policy: PolicyEntry = field(default_factory=PolicyEntry)
     contexts: Sequence[int] = ()
     quirks: Quirks = field(default_factory=Quirks)
+    own: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     refuses: Callable[[str, int], bool] = lambda host, number: False
     loop: VirtualLoop = field(default_factory=VirtualLoop)
     health: Health = field(default_factory=Health)
@@ -80,9 +82,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         times = {"first_byte_timeout_s": FIRST_BYTE_S, "idle_timeout_s": IDLE_S, "total_timeout_s": TOTAL_S}
+        common: dict[str, Any] = {"quirks": self.quirks, **times}
         served = [
             adapter(
-                provider(f"p{number}", number, base_url=f"http://p{number}.test/v1", quirks=self.quirks, **times),
+                provider(f"p{number}", number, base_url=f"http://p{number}.test/v1", **common | self.own.get(number, {})),
                 number,
                 context_length=self.contexts[number - 1] if self.contexts else 8192,
             )

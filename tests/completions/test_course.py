@@ -12,7 +12,6 @@ from gateway_project.errors import (
     ConnectionBroken,
     ContentRefused,
     ContextLengthExceeded,
-    InvalidRequest,
     ProviderAuthFailed,
     ProviderOverloaded,
     ProviderRateLimited,
@@ -152,8 +151,15 @@ def test_a_request_too_long_goes_to_a_larger_context_only():
     assert run(course(A, small, large), ContextLengthExceeded("long"), FAULT) == [1, 5]
 
 
-def test_what_one_dialect_cannot_say_another_may():
-    assert run(course(A, B), InvalidRequest("no audio"), FAULT) == [1, 2]
+def test_the_try_of_one_that_was_not_called_is_free_again_while_its_model_is_asked():
+    other = candidate(9, "other")
+    chosen = course(A, B, other, candidate(10, "other"), max_tries=1)
+    assert chosen.take() is A
+    chosen.give_back(A)
+    assert chosen.take() is B
+    assert chosen.take() is other
+    chosen.give_back(B)
+    assert chosen.take() is None
 
 
 def test_each_named_model_has_its_tries():

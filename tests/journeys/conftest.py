@@ -83,6 +83,9 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
     "breaker/500": ("status?code=500", "ok"),
     "breaker/400": ("status?code=400", "ok"),
     "early/status-500-forbidden": ("status?code=500", "ok"),
+    "unsendable/all": ("ok", "ok"),
+    "unsendable/first": ("ok", Served("ok", {"speaks_openrouter": True})),
+    "unsendable/shapeless": ("ok", "ok"),
 }
 # Each test has its own model with a given fault: what one request learns of a provider must not change the next.
 for asker in ("books", "browser", "chain", "log", "openai", "openrouter"):

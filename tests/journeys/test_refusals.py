@@ -65,6 +65,46 @@ def test_a_wrong_value_is_refused_with_the_path_of_its_field(ask, gateway, fake,
     assert fake.calls_with(ask.marker) == []
 
 
+def attempts_of(gateway, model: str) -> list[dict]:
+    """What `routingstats` says of the attempts at each adapter of `model`."""
+    report = json.loads(gateway.manage("routingstats", "--json", "--model", model))
+    return [adapter["attempts"] for adapter in report["adapters"]]
+
+
+def test_a_shape_that_no_provider_can_read_is_refused_before_one_is_chosen(ask, gateway, fake):
+    response = ask.chat("unsendable/shapeless", tools=[{"type": "function"}])
+
+    error = refused(response, 400)
+    assert (error["message"], error["metadata"]) == ("tools[0].function is missing", {"error_type": "invalid_request"})
+    row = ask.row()
+    assert (row["status_code"], row["model_id"], row["provider"]) == (400, "unsendable/shapeless", "")
+    assert (row["attempts"], row["plan"]) == ([], None)
+    assert fake.calls_with(ask.marker) == []
+    assert [each["made"] for each in attempts_of(gateway, "unsendable/shapeless")] == [0, 0]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_what_no_provider_can_be_told_is_no_attempt_at_any(ask, gateway, fake, stream):
+    response = ask.chat("unsendable/all", tools=[{"type": "openrouter:datetime"}], stream=stream)
+
+    error = refused(response, 400)
+    assert error["message"].startswith("tools[0].type is 'openrouter:datetime', which OpenRouter alone runs")
+    assert error["metadata"] == {"error_type": "invalid_request"}
+    row = ask.row()
+    assert (row["status_code"], row["attempts"]) == (400, [])
+    assert [(line["rank"], line["code"]) for line in row["plan"]] == [(None, "unsendable")] * 2
+    assert fake.calls_with(ask.marker) == []
+    assert [each["made"] for each in attempts_of(gateway, "unsendable/all")] == [0, 0]
+
+
+def test_another_provider_answers_what_the_first_cannot_be_told(ask, gateway):
+    assert ask.chat("unsendable/first", tools=[{"type": "openrouter:datetime"}]).status_code == 200
+    (attempt,) = ask.row()["attempts"]
+    assert (attempt["provider"], attempt["status"]) == ("unsendable-first-2", 200)
+    first, second = attempts_of(gateway, "unsendable/first")
+    assert (first["made"], second["made"], second["retries"], second["fallbacks"]) == (0, 1, 0, 0)
+
+
 @pytest.mark.parametrize("levels", [17, 100, 990])
 def test_metadata_nested_for_no_use_is_refused_and_not_kept(ask, fake, levels):
     body = json.dumps(ask.body("fake/ok", metadata="DEEP")).replace('"DEEP"', '{"a":' * levels + "1" + "}" * levels)

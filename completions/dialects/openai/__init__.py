@@ -25,7 +25,7 @@ Left out by rule:
 Said otherwise: a `json_schema` to a provider without (`accepts_json_schema`) is asked for in words, `strict` included.
 
 Refused with `InvalidRequest`: parts that are no text to a provider that takes text only, OpenRouter's server tools
-(`openrouter:…`) to anyone else, and what `completions.dialects.shape` calls malformed.
+(`openrouter:…`) to anyone else, and what is nested too deeply to be written.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The shape that a canonical request must have before any dialect reads it. Pure.
+"""The shape that a canonical request must have before it is planned. Pure.
 
-`completions.schemas` lets unknown fields and free-form objects through; here is what every dialect relies on inside of them, so
-that a malformed request is refused by name instead of failing somewhere inside. Null means "not given" everywhere. Fields that
+`completions.schemas` lets unknown fields and free-form objects through; here is what everything behind it relies on inside of
+them, dialects above all. It is the same for every provider, so it is asked once per request, and nobody is called for a request
+that does not have it: the caller is told the field. Null means "not given" everywhere. Fields that
 are not named here may be anything.
 """
 
