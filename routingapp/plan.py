@@ -86,9 +86,10 @@ def build(
     """The plan for `ask` at the moment `now` (seconds of the clock that `health` is told).
 
     Raises `ModelNotFound` where no asked model is known, `PermissionDenied` where the key may use none of them,
-    `NoEndpoints` where the request rules out every adapter, `NoCandidates` where all are off or unhealthy right now,
-    `RateLimited` where their limits have no room left, `ProviderRateLimited` where providers limit them,
-    `InvalidRequest` where it is larger than any limit.
+    `NoEndpoints` where the request rules out every adapter or none is set up, `NoCandidates` where none can serve right now,
+    `PromptTooLong` or `MaxTokensTooLarge` where nothing but its size is in the way, `RateLimited` where the
+    limits of all have no room left, `ProviderRateLimited` where providers limit them, `InvalidRequest` where it is larger than
+    any limit.
     """
     models, exclusions = _models(ask, catalogue)
     if not models:

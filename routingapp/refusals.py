@@ -2,7 +2,10 @@
 
 Pure. 404 where the request (or the set-up of the model) rules everything out, 503 where it would have been served at
 another moment, 429 where it only has to wait for limits (the gateway's, or those that providers have told by a 429), 403
-where the key may not use the model; each with OpenRouter's `availability` (openrouter.md 4.3).
+where the key may not use the model; each with OpenRouter's `availability` (openrouter.md 4.3). 400 where the request is larger
+than everybody's context or longest answer, and nothing else is in its way: clients that shorten their history wait for that.
+
+Clients send a 503 again by themselves, so it is told only where that may help.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from typing import Any
 from catalog.entries import AdapterEntry, Catalogue, ModelEntry
 from gateway_project.errors import (
     GatewayError,
+    InvalidRequest,
+    MaxTokensTooLarge,
     ModelNotFound,
     NoCandidates,
     NoEndpoints,
     PermissionDenied,
+    PromptTooLong,
     ProviderRateLimited,
 )
 from routingapp import limit_refusals
@@ -35,11 +41,11 @@ _SHOWN = 5
 
 def model_not_found(ask: Ask, catalogue: Catalogue) -> ModelNotFound:
     """For a request none of whose models is known here."""
-    names = ", ".join(name[:200] for name in ask.models)
+    names = ", ".join(name[:200] for name in ask.models) or "an empty name"
     close = list(dict.fromkeys(match for name in ask.models for match in catalogue.close_to(name)))[:3]
     cure = f"Did you mean {' or '.join(close)}?" if close else "GET /v1/models lists every model."
     return ModelNotFound(
-        f"{names or 'an empty name'} is not a model of this gateway. {cure}",
+        f"{names} {'are not models' if len(ask.models) > 1 else 'is not a model'} of this gateway. {cure}",
         metadata={"close_matches": close},
         availability={"code": UNKNOWN_MODEL, "retryable": False, "requested_models": list(ask.models)},
     )
@@ -55,7 +61,6 @@ def nothing_left(
 ) -> GatewayError:
     """For a request whose models are known, and every adapter of which is excluded."""
     known = [exclusion for exclusion in exclusions if exclusion.code != UNKNOWN_MODEL]
-    causes = {BY_CODE[exclusion.code].cause for exclusion in known}
     names = ", ".join(model.id for model in models)
     metadata: dict[str, Any] = {
         "exclusions": [asdict(exclusion) for exclusion in exclusions],
@@ -69,12 +74,18 @@ def nothing_left(
     if limited is not None:
         limited.metadata |= metadata
         return limited
-    if passing or causes <= {Cause.CONFIGURATION}:
+    if passing:
         returns = _returns(ask, models, passing, health, now, capacity)
         waits = [each.in_s for each in returns if each.in_s is not None]
         if returns and all(each.is_rate_limited for each in returns):
             return _rate_limited(names, ask, known, metadata, min(waits))
         return _unavailable(names, ask, known, metadata, waits)
+    set_up = [exclusion for exclusion in known if BY_CODE[exclusion.code].cause is not Cause.CONFIGURATION]
+    if not set_up:
+        return _nothing_set_up(names, ask, known, metadata)
+    too_large = _too_large(ask, models, set_up, metadata)
+    if too_large is not None:
+        return too_large
     if all(exclusion.code == "key_models" for exclusion in known):
         return PermissionDenied(
             f"This key may not use {names}. Ask its owner to allow the model, or name another one.",
@@ -88,19 +99,57 @@ def nothing_left(
     )
 
 
+def _nothing_set_up(names: str, ask: Ask, known: Sequence[Exclusion], metadata: dict[str, Any]) -> NoEndpoints:
+    """Only the operator can change that: a caller that asks again gets it again."""
+    reasons = _reasons(known) if known else "it has no adapter"
+    return NoEndpoints(
+        f"No endpoints found for {names}: no route to it is set up on this gateway. {reasons}",
+        metadata=metadata,
+        availability=_availability("no_endpoints", ask, known),
+    )
+
+
+def _too_large(
+    ask: Ask, models: Sequence[ModelEntry], exclusions: Sequence[Exclusion], metadata: dict[str, Any]
+) -> InvalidRequest | None:
+    """For a request whose size alone is in the way, in the words that clients look for; None for any other.
+
+    `exclusions` are those of adapters that are set up.
+    """
+    codes = {exclusion.code for exclusion in exclusions}
+    ids = {exclusion.adapter_id for exclusion in exclusions}
+    adapters = [adapter for model in models for adapter in model.adapters if adapter.id in ids]
+    if codes == {"context_length"}:
+        longest = max(adapter.context_length for adapter in adapters)
+        return PromptTooLong(
+            f"This endpoint's maximum context length is {longest} tokens. However, you requested about {ask.prompt_tokens} tokens. "
+            f"Shorten the messages, or ask a model with a larger context. {_reasons(exclusions)}",
+            metadata=metadata,
+        )
+    if codes == {"max_output"}:
+        longest = max(adapter.max_output_length or 0 for adapter in adapters)
+        return MaxTokensTooLarge(
+            f"max_tokens is {ask.max_output_tokens}, more than the {longest} tokens that can be answered with at most. Lower it, "
+            f"or leave it out. {_reasons(exclusions)}",
+            metadata=metadata,
+        )
+    return None
+
+
 def _unavailable(
     names: str, ask: Ask, exclusions: Sequence[Exclusion], metadata: dict[str, Any], waits: Sequence[float]
 ) -> NoCandidates:
-    is_temporary = any(BY_CODE[exclusion.code].cause is Cause.STATE for exclusion in exclusions)
-    availability = _availability("temporarily_unavailable", ask, exclusions, retryable=is_temporary)
+    availability = _availability("temporarily_unavailable", ask, exclusions, retryable=True)
     headers = {}
     if waits:
         retry_after = max(1, math.ceil(min(waits)))
         availability["retry_after"] = retry_after
         headers["Retry-After"] = str(retry_after)
-    reasons = _reasons(exclusions) if exclusions else "it has no adapter"
     return NoCandidates(
-        f"{names} cannot be served right now: {reasons}", metadata=metadata, headers=headers, availability=availability
+        f"{names} cannot be served right now: {_reasons(exclusions)}",
+        metadata=metadata,
+        headers=headers,
+        availability=availability,
     )
 
 

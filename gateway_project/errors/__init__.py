@@ -7,11 +7,13 @@ and from no module below.
     GatewayError
     ├── CallerError                 the request is at fault; never retried, never counted against a provider
     │   ├── InvalidRequest          400  malformed JSON, wrong types, a field that cannot be honoured
+    │   │   ├── PromptTooLong       400  for every adapter that might serve it: shorten it
+    │   │   └── MaxTokensTooLarge   400  more than any adapter that might serve it can answer with
     │   ├── Unauthenticated         401  a key that was sent and is not valid, or none where one is required
     │   ├── PaymentRequired         402  a budget is spent
     │   ├── PermissionDenied        403  a valid key that may not do this
     │   ├── ModelNotFound           404  no model of that id (metadata: close matches)
-    │   ├── NoEndpoints             404  the model exists, but nothing may serve this request (metadata: why, one by one)
+    │   ├── NoEndpoints             404  the model exists, but nothing may, or is set up to, serve this request (metadata: why)
     │   ├── NotFound                404  no such page or record
     │   ├── MethodNotAllowed        405
     │   ├── RequestTimedOut         408  the request itself arrived too slowly
@@ -30,7 +32,7 @@ and from no module below.
     │   ├── ProviderOverloaded      503
     │   └── ProviderTimeout         504
     └── GatewayFault                the gateway itself cannot serve
-        ├── NoCandidates            503  every adapter of the model is switched off or unhealthy right now
+        ├── NoCandidates            503  no adapter of the model can serve right now, and at another moment one could
         ├── LedgerUnavailable       503  the request could not be recorded, so it is not served
         ├── NotServing              503  the process is starting or shutting down
         └── InternalError           500
@@ -43,6 +45,7 @@ from gateway_project.errors.caller import (
     CALLER_ERROR_TYPES,
     CallerError,
     InvalidRequest,
+    MaxTokensTooLarge,
     MethodNotAllowed,
     ModelNotFound,
     NoEndpoints,
@@ -50,6 +53,7 @@ from gateway_project.errors.caller import (
     PayloadTooLarge,
     PaymentRequired,
     PermissionDenied,
+    PromptTooLong,
     RateLimited,
     RequestTimedOut,
     Unauthenticated,
@@ -85,6 +89,7 @@ __all__ = (
     "InternalError",
     "InvalidRequest",
     "LedgerUnavailable",
+    "MaxTokensTooLarge",
     "MethodNotAllowed",
     "ModelNotFound",
     "NoCandidates",
@@ -94,6 +99,7 @@ __all__ = (
     "PayloadTooLarge",
     "PaymentRequired",
     "PermissionDenied",
+    "PromptTooLong",
     "ProviderAuthFailed",
     "ProviderError",
     "ProviderOverloaded",

@@ -15,6 +15,14 @@ class InvalidRequest(CallerError):
     pass
 
 
+class PromptTooLong(InvalidRequest):
+    error_type = "context_length_exceeded"
+
+
+class MaxTokensTooLarge(InvalidRequest):
+    error_type = "max_tokens_exceeded"
+
+
 class Unauthenticated(CallerError):
     status = 401
     error_type = "authentication"

@@ -14,7 +14,7 @@ Prepare = Callable[[Situation, ModelEntry, Sequence[AdapterEntry]], Check | None
 
 
 class Cause(enum.Enum):
-    """Whose doing an exclusion is: it decides between 403, 404 and 503 once nothing is left."""
+    """Whose doing an exclusion is: it decides between 400, 403, 404 and 503 once nothing is left."""
 
     CONFIGURATION = "configuration"
     KEY = "key"

@@ -85,7 +85,9 @@ class Stage:
         common: dict[str, Any] = {"quirks": self.quirks, **times}
         served = [
             adapter(
-                provider(f"p{number}", number, base_url=f"http://p{number}.test/v1", **common | self.own.get(number, {})),
+                provider(
+                    f"p{number}", number, base_url=f"http://p{number}.test/v1", **common | dict(self.own.get(number, {}))
+                ),
                 number,
                 context_length=self.contexts[number - 1] if self.contexts else 8192,
             )

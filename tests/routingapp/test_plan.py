@@ -16,6 +16,7 @@ from gateway_project.errors import (
     ModelNotFound,
     NoCandidates,
     NoEndpoints,
+    PromptTooLong,
     PermissionDenied,
     ProviderRateLimited,
     ProviderUnavailable,
@@ -375,14 +376,14 @@ def test_what_the_request_rules_out_anyway_is_a_404_even_while_a_breaker_is_open
     refused(world, NoEndpoints, preferences={"ignore": ["one"]})
 
 
-def test_a_model_whose_adapters_are_all_off_is_a_503_that_names_the_variable():
+def test_a_model_whose_adapters_are_all_off_is_a_404_that_names_the_variable():
     missing = "environment variable ONE_API_KEY is not set"
     world = serve("one", "two", one={"unconfigured": missing}, two={"is_enabled": False})
-    error = refused(world, NoCandidates)
+    error = refused(world, NoEndpoints)
 
     assert missing in error.message
     assert error.availability is not None
-    assert error.availability["retryable"] is False
+    assert (error.availability["code"], error.availability["retryable"]) == ("no_endpoints", False)
 
 
 def test_an_adapter_that_is_off_does_not_turn_a_404_into_a_503():
@@ -391,8 +392,8 @@ def test_an_adapter_that_is_off_does_not_turn_a_404_into_a_503():
     refused(world, NoEndpoints, preferences={"max_price": {"prompt": 0}})
 
 
-def test_a_model_without_adapters_is_a_503():
-    assert "it has no adapter" in refused(World(model()), NoCandidates).message
+def test_a_model_without_adapters_is_a_404():
+    assert "it has no adapter" in refused(World(model()), NoEndpoints).message
 
 
 def test_a_key_that_may_use_none_of_the_models_is_a_403():
@@ -511,7 +512,7 @@ def test_every_adapter_of_the_asked_models_is_a_candidate_or_an_exclusion_exactl
     except ModelNotFound:
         assert not asked
         return
-    except (NoEndpoints, NoCandidates) as error:
+    except (NoEndpoints, NoCandidates, PromptTooLong) as error:
         excluded = [e["adapter_id"] for e in error.metadata["exclusions"] if e["adapter_id"] is not None]
         assert sorted(excluded) == expected
         return

@@ -1,4 +1,4 @@
-"""Whether a request that nothing may serve right now is told 429 or 503, and when to come back."""
+"""What a request is told that nothing may serve: to change, to wait and for how long, or that nobody can help it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import pytest
 from catalog.limits import Limits
 from gateway_project.errors import (
     GatewayError,
+    MaxTokensTooLarge,
+    ModelNotFound,
     NoCandidates,
     NoEndpoints,
+    PromptTooLong,
     ProviderRateLimited,
     ProviderUnavailable,
     RateLimited,
@@ -125,3 +128,47 @@ def test_what_the_caller_rules_out_itself_is_a_404_whatever_its_keys_do():
     rest(world, "pool", 40, 50)
 
     refused(world, NoEndpoints, preferences={"ignore": ["pool"]})
+
+
+OFF = {"unconfigured": "environment variable OFF_KEY is not set", "context_length": 1_000_000}
+
+
+def test_a_prompt_too_long_for_every_adapter_that_is_set_up_is_told_as_openrouter_does():
+    world = serve("small", "large", "off", large={"context_length": 20_000}, off=OFF)
+    error = refused(world, PromptTooLong, prompt_tokens=20_001)
+
+    assert (error.status, error.error_type, error.availability) == (400, "context_length_exceeded", None)
+    assert "maximum context length is 20000 tokens. However, you requested about 20001 tokens" in error.message
+    codes = {each["provider"]: each["code"] for each in error.metadata["exclusions"]}
+    assert codes == {"Off": "unconfigured", "Small": "context_length", "Large": "context_length"}
+
+
+def test_more_max_tokens_than_any_adapter_answers_with_are_told_by_their_own_type():
+    world = serve("small", "large", "off", large={"max_output_length": 8000}, off=OFF)
+    error = refused(world, MaxTokensTooLarge, max_output_tokens=8001)
+
+    assert (error.status, error.error_type) == (400, "max_tokens_exceeded")
+    assert error.message.startswith("max_tokens is 8001, more than the 8000 tokens")
+
+
+def test_where_something_else_is_in_the_way_as_well_shortening_is_not_all_that_may_help():
+    world = serve("one", "two", "three", three={"context_length": 100_000})
+
+    refused(world, NoEndpoints, prompt_tokens=9000, preferences={"ignore": ["three"]})
+    refused(world, NoEndpoints, prompt_tokens=9000, max_output_tokens=5000)
+
+
+def test_a_breaker_that_is_open_on_the_one_that_is_large_enough_is_waited_for():
+    world = serve("small", "large", large={"context_length": 100_000})
+    fall_over(world, 2)
+
+    refused(world, NoCandidates, prompt_tokens=9000)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(("a/x",), "a/x is not a model of"), (("a/x", "b/y", "c/z"), "a/x, b/y, c/z are not models of")],
+)
+def test_unknown_models_are_named_in_words_that_agree(names, words):
+    with pytest.raises(ModelNotFound, match=words):
+        serve("one").plan(*names)
