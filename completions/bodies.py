@@ -9,6 +9,7 @@ import orjson
 from django.http import HttpRequest
 from pydantic import BaseModel, ValidationError
 
+from completions import complaints
 from gateway_project.errors import GatewayError, InvalidRequest, Unprocessable, UnsupportedMediaType
 
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -29,6 +30,12 @@ def read(request: HttpRequest) -> dict[str, Any]:
     content_type = request.META.get("CONTENT_TYPE", "")
     if content_type and "json" not in content_type:
         raise UnsupportedMediaType(f"Content-Type {content_type[:100]!r} is not taken; send Content-Type: application/json")
+    encoding = request.META.get("HTTP_CONTENT_ENCODING", "")
+    if encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(
+            f"Content-Encoding {encoding[:100]!r} is not taken; send the body uncompressed, without Content-Encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
     if not request.body:
         raise InvalidRequest("The body is empty; send a JSON object")
     try:
@@ -36,7 +43,7 @@ def read(request: HttpRequest) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):
-        raise InvalidRequest(f"The body must be a JSON object, not {type(body).__name__}")
+        raise InvalidRequest(f"The body must be a JSON object, not {complaints.name_of(body)}")
     request.json_body = body  # type: ignore[attr-defined]
     return body
 
@@ -46,18 +53,25 @@ def checked(model: type[Checked], body: Mapping[str, Any]) -> Checked:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise refusal(error.errors(include_url=False, include_context=False)) from error
+        raise refusal(error.errors(include_url=False)) from error
 
 
 def refusal(problems: Sequence[Mapping[str, Any]]) -> GatewayError:
     """Wrong shapes are 400, values out of their range 422; the message names the first field, metadata all."""
-    told = [{"path": _path(problem["loc"]), "message": problem["msg"], "type": problem["type"]} for problem in problems]
+    by_path: dict[str, list[Mapping[str, Any]]] = {}
+    for problem in problems:
+        by_path.setdefault(_path(problem["loc"]), []).append(problem)
+    told = [
+        {"path": path, "message": complaints.say(problem), "type": problem["type"]}
+        for path, found in by_path.items()
+        for problem in found
+    ]
     # Of a union's complaints the one that got furthest is the one that helps.
-    first = max(told, key=lambda problem: len(problem["path"]))
-    is_range = all(problem["type"] in RANGE_ERRORS for problem in told)
-    message = first["message"].removeprefix("Value error, ")
-    if first["path"]:
-        message = f"{first['path']}: {message}"
+    path, (first, *others) = max(by_path.items(), key=lambda item: len(item[0]))
+    is_range = all(problem["type"] in RANGE_ERRORS for problem in problems)
+    message = complaints.say(first, others)
+    if path:
+        message = f"{path}: {message}"
     kind = Unprocessable if is_range else InvalidRequest
     return kind(message, metadata={"errors": told[:20]})
 

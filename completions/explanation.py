@@ -9,10 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from accounting.keys import ANONYMOUS
-from completions import intake, snapshot
+from completions import bodies, intake, snapshot
 from completions.exchange import ClientHeaders, Exchange
 from completions.schemas import ChatRequest
 from gateway_project.errors import GatewayError, InvalidRequest
@@ -41,10 +39,7 @@ def explain(model: str, body: Mapping[str, Any]) -> Iterator[str]:
     loaded = snapshot.load()
     request = {"messages": [{"role": "user", "content": "Hello"}], **body, "model": model}
     exchange = Exchange.begin(ANONYMOUS, loaded, ClientHeaders())
-    try:
-        intake.accept(exchange, ChatRequest.model_validate(request), request, log_content="none")
-    except ValidationError as error:
-        raise InvalidRequest(f"The request is not valid: {error}") from error
+    intake.accept(exchange, bodies.checked(ChatRequest, request), request, log_content="none")
     assert exchange.ask is not None
     try:
         built = planner.build(

@@ -12,14 +12,13 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from pydantic import ValidationError
 
 from accounting import ledger
 from accounting.credentials import ANONYMOUS
 from accounting.record import Record
-from completions import intake, runtime, schemas, snapshot, sse
+from completions import bodies, intake, runtime, schemas, snapshot, sse
 from completions.exchange import ClientHeaders, Exchange
-from gateway_project.errors import InvalidRequest, ProviderError, ProviderUnavailable
+from gateway_project.errors import ProviderError, ProviderUnavailable
 
 Say = Callable[[str], object]
 """Takes pieces of the answer as they come."""
@@ -39,11 +38,7 @@ def run(body: dict[str, Any], say: Say) -> Record:
 
 
 async def _ask(body: dict[str, Any], exchange: Exchange, say: Say) -> Record:
-    try:
-        intake.accept(exchange, schemas.ChatRequest.model_validate(body), body, log_content=settings.LOG_CONTENT)
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise InvalidRequest(f"{'.'.join(map(str, found['loc'])) or 'body'}: {found['msg']}") from error
+    intake.accept(exchange, bodies.checked(schemas.ChatRequest, body), body, log_content=settings.LOG_CONTENT)
     pipeline = runtime.start().pipeline
     try:
         if body.get("stream"):

@@ -117,7 +117,12 @@ def test_a_provider_that_does_not_answer_is_a_command_error_and_recorded(options
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [("{", "cannot be read"), ("[]", "is no JSON object"), ('{"n": 0}', "n: Input should be greater"), ("{}", "messages")],
+    [
+        ("{", "cannot be read"),
+        ("[]", "is no JSON object"),
+        ('{"n": 0}', "n: must be at least 1, not 0"),
+        ("{}", "messages"),
+    ],
 )
 def test_a_body_that_is_none_is_a_command_error(content, complaint, tmp_path):
     body = tmp_path / "body.json"
