@@ -31,8 +31,8 @@ WORKSPACE_ID = "00000000-0000-4000-8000-000000000000"
 PAGE_KEYS = 100
 """How many keys one page of the list has, as OpenRouter's."""
 
-FREE_MODEL_REQUESTS = 1000
-"""Published as the daily quota of free models. Nothing counts against it here: clients require numbers."""
+NO_QUOTA = 2**31 - 1
+"""Published as the daily quota of free models, which there is none of here: clients require a number, and stop at 0 left."""
 
 _NO_BYOK = {"byok_usage": 0, "byok_usage_daily": 0, "byok_usage_weekly": 0, "byok_usage_monthly": 0}
 
@@ -62,7 +62,11 @@ def current(entry: KeyEntry) -> dict[str, Any]:
         "allowed_data_regions": ["global"],
         "budgets": [budget] if budget else [],
         "effective_budget": budget,
-        "free_model_daily_requests": {"used": 0, "limit": FREE_MODEL_REQUESTS, "remaining": FREE_MODEL_REQUESTS},
+        "free_model_daily_requests": {
+            "used": spent.free_today,
+            "limit": NO_QUOTA,
+            "remaining": NO_QUOTA - spent.free_today,
+        },
         "rate_limit": {"requests": -1, "interval": "10s", "note": "Deprecated: always -1."},
     }
 

@@ -23,13 +23,17 @@ SCALE = Decimal("1e-12")
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """USD spent by one key, or by all of them. `last_used_at` is None for what was never used."""
+    """USD spent by one key, or by all of them. `last_used_at` is None for what was never used.
+
+    `free_today`: requests that were answered today at no charge.
+    """
 
     daily: Decimal = ZERO
     weekly: Decimal = ZERO
     monthly: Decimal = ZERO
     total: Decimal = ZERO
     last_used_at: datetime | None = None
+    free_today: int = 0
 
     def within(self, limit_reset: str) -> Decimal:
         """What counts against a limit that is reset so often (`ApiKey.Reset`)."""
@@ -45,13 +49,15 @@ def of_keys(pks: Collection[int], now: datetime) -> Mapping[int, Spending]:
         return {}
     day, week, month = _began("daily", now), _began("weekly", now), _began("monthly", now)
     windows = {
-        pk: (daily, weekly, monthly)
-        for pk, daily, weekly, monthly in HourlyUsage.objects.filter(api_key__in=pks, hour__gte=min(week, month))
+        pk: (daily, weekly, monthly, free)
+        for pk, daily, weekly, monthly, free in HourlyUsage.objects.filter(api_key__in=pks, hour__gte=min(week, month))
         .values_list("api_key_id")
         .annotate(
             daily=Sum("cost_usd", filter=Q(hour__gte=day), default=ZERO),
             weekly=Sum("cost_usd", filter=Q(hour__gte=week), default=ZERO),
             monthly=Sum("cost_usd", filter=Q(hour__gte=month), default=ZERO),
+            # An hour of one model at one adapter that has cost nothing: the adapter is free.
+            free=Sum("successes", filter=Q(hour__gte=day, cost_usd=0), default=0),
         )
     }
     totals = {
@@ -62,8 +68,8 @@ def of_keys(pks: Collection[int], now: datetime) -> Mapping[int, Spending]:
     }
     spent = {}
     for pk, (ever, last_used_at) in totals.items():
-        daily, weekly, monthly = windows.get(pk, (ZERO, ZERO, ZERO))
-        spent[pk] = Spending(exact(daily), exact(weekly), exact(monthly), exact(ever), last_used_at)
+        daily, weekly, monthly, free = windows.get(pk, (ZERO, ZERO, ZERO, 0))
+        spent[pk] = Spending(exact(daily), exact(weekly), exact(monthly), exact(ever), last_used_at, free)
     return {pk: spent.get(pk, NOTHING) for pk in pks}
 
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 
 EXPOSED = (
     "X-Generation-Id", "X-Request-Id", "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
-    "WWW-Authenticate",
+    "WWW-Authenticate", "Accept-Encoding",
 )  # fmt: skip
 READABLE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": ", ".join(EXPOSED)}
 """On every response of the API: that its body and these of its headers may be read."""

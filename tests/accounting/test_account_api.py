@@ -264,6 +264,20 @@ class TestOwnKey:
         key.limit_usd = Decimal("0.1")
         assert spending.remaining(key, spent) == 0
 
+    def test_answers_of_today_that_cost_nothing_are_counted_against_no_quota(self, call, adapter):
+        key, secret = keys.mint("ci")
+        gratis = factories.adapter(model=factories.language_model("acme/gratis"))
+        now = timezone.now()
+        stored(
+            *(request(gratis, key, now, request_id=f"gen-{number}", cost_usd="0") for number in range(3)),
+            request(gratis, key, now, request_id="gen-failed", cost_usd="0", status_code=502),
+            request(gratis, key, now - timedelta(days=1), request_id="gen-old", cost_usd="0"),
+            request(adapter, key, now, request_id="gen-paid", cost_usd="0.1"),
+        )
+        told = call("GET", "/v1/key", secret).json()["data"]["free_model_daily_requests"]
+        assert (told["used"], told["limit"] - told["remaining"]) == (3, 3)
+        assert told["remaining"] > 1_000_000_000
+
     @pytest.mark.parametrize(
         ("reset", "now", "end"),
         [

@@ -83,6 +83,8 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
     "breaker/500": ("status?code=500", "ok"),
     "breaker/400": ("status?code=400", "ok"),
     "early/status-500-forbidden": ("status?code=500", "ok"),
+    "fake/small": ("ok", "ok"),
+    "fake/unset": Served("ok", {"api_key": "${NOBODY_SETS_THIS}"}),
     "unsendable/all": ("ok", "ok"),
     "unsendable/first": ("ok", Served("ok", {"speaks_openrouter": True})),
     "unsendable/shapeless": ("ok", "ok"),
@@ -102,6 +104,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrat
     content: dict[str, Any] = seed(fake, MODELS)
     content["models"][0]["aliases"] = ["ok-alias", "fake/ok-too"]
     content["models"][0] |= {"context_length": 32768, "max_output_length": 2048, "supports_tools": True}
+    (small,) = (model for model in content["models"] if model["id"] == "fake/small")
+    small |= {"context_length": 1000, "max_output_length": 500}
     directory = tmp_path_factory.mktemp("gateway")
     with Gateway(directory, content, database=migrated_database) as running:
         yield running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import re
 import select
@@ -103,6 +104,42 @@ def test_another_provider_answers_what_the_first_cannot_be_told(ask, gateway):
     assert (attempt["provider"], attempt["status"]) == ("unsendable-first-2", 200)
     first, second = attempts_of(gateway, "unsendable/first")
     assert (first["made"], second["made"], second["retries"], second["fallbacks"]) == (0, 1, 0, 0)
+
+
+def test_a_prompt_too_long_for_every_provider_is_told_in_the_words_that_clients_look_for(ask, fake):
+    response = ask.chat("fake/small", messages=[{"role": "user", "content": "word " * 1000}])
+
+    error = refused(response, 400, "context_length_exceeded")
+    assert "maximum context length is 1000 tokens. However, you requested about 1250 tokens" in error["message"]
+    assert (ask.row()["status_code"], ask.row()["error_type"]) == (400, "context_length_exceeded")
+    assert fake.calls_with(ask.marker) == []
+
+
+def test_more_max_tokens_than_any_provider_answers_with_are_told_by_their_own_type(ask):
+    error = refused(ask.chat("fake/small", max_tokens=501), 400, "max_tokens_exceeded")
+    assert error["message"].startswith("max_tokens is 501, more than the 500 tokens that")
+
+
+def test_a_model_that_is_not_set_up_is_not_asked_for_again(ask):
+    response = ask.chat("fake/unset")
+
+    error = refused(response, 404, "not_found")
+    assert "no route to it is set up on this gateway" in error["message"]
+    assert "NOBODY_SETS_THIS" in error["message"]
+    availability = error["availability"]
+    assert (availability["code"], availability["retryable"]) == ("no_endpoints", False)
+    assert "retry-after" not in response.headers
+
+
+def test_a_compressed_body_is_a_415_that_names_the_encoding(ask, gateway):
+    content = gzip.compress(json.dumps(ask.body("fake/ok")).encode())
+    response = gateway.client.post(CHAT, content=content, headers={**JSON, "Content-Encoding": "gzip"})
+
+    assert refused(response, 415)["message"] == (
+        "Content-Encoding 'gzip' is not taken; send the body uncompressed, without Content-Encoding"
+    )
+    assert response.headers["accept-encoding"] == "identity"
+    rules.is_readable_by_browsers(response.headers)
 
 
 @pytest.mark.parametrize("levels", [17, 100, 990])

@@ -16,8 +16,8 @@ from gateway_project.errors import (
     ModelNotFound,
     NoCandidates,
     NoEndpoints,
-    PromptTooLong,
     PermissionDenied,
+    PromptTooLong,
     ProviderRateLimited,
     ProviderUnavailable,
 )
