@@ -135,13 +135,18 @@ def test_hedging_passes_it_over(loop):
     assert whys(outcome) == [(1, "candidate"), (None, "unsendable")]
 
 
-def test_a_shape_that_is_wrong_for_everybody_is_refused_before_a_plan_is_made(loop, monkeypatch):
+def test_the_shape_is_checked_once_however_many_are_called(loop, monkeypatch):
     asked = []
     checked = shape.check
-    monkeypatch.setattr(shape, "check", lambda chat: (asked.append(1), checked(chat)))
+
+    def counted(chat: dict[str, Any]) -> None:
+        asked.append(chat)
+        checked(chat)
+
+    monkeypatch.setattr(shape, "check", counted)
     broken = Script(500, body=(b'{"error": {"message": "broken"}}',))
     outcome = stage(loop, broken, says("one"), policy=PolicyEntry(max_attempts=3)).ask(
         tools=[{"type": "function", "function": {"name": "look"}}]
     )
     assert outcome.said == {"content": "one"}
-    assert asked == [1], "once, however many are called"
+    assert len(asked) == 1, "once, however many are called"
