@@ -23,7 +23,7 @@ MAX_LEVELS = 16
 
 def _nests_within_limit(value: Any) -> Any:
     if _is_deeper_than(MAX_LEVELS, value):
-        raise ValueError(f"nested deeper than {MAX_LEVELS} levels of objects and lists, more than is kept; flatten it")
+        raise ValueError(f"nested deeper than {MAX_LEVELS} levels of objects and arrays, more than is kept; flatten it")
     return value
 
 
@@ -115,7 +115,7 @@ class ChatRequest(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> ChatRequest:
         if self.messages is None and self.prompt is None:
-            raise ValueError('`messages` is required: a list such as [{"role": "user", "content": "Hello"}]')
+            raise ValueError('`messages` is required: an array such as [{"role": "user", "content": "Hello"}]')
         if self.model is None and not self.models:
             raise ValueError("`model` is required: an id from GET /v1/models")
         for position, message in enumerate(self.messages or ()):

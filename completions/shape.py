@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway_project.errors import InvalidRequest
 
-_NAMES = {str: "a string", dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
+_NAMES = {str: "a string", dict: "an object", list: "an array", bool: "true or false", int: "a number", float: "a number"}
 
 Shape = Any
 """A type, a list with the shape of its items, `Fields`, or a tuple of alternatives."""
@@ -120,7 +120,7 @@ def _is_plain(message: Any) -> bool:
 
 def _check_content(content: Any, field: str) -> None:
     if not isinstance(content, list):
-        raise InvalidRequest(f"{field} must be a string or a list of parts, not {_name(content)}")
+        raise InvalidRequest(f"{field} must be a string or an array of parts, not {_name(content)}")
     for position, part in enumerate(content):
         _check(part, _PART, field, position)
         _check(part, _PARTS.get(part["type"], dict), field, position)

@@ -30,7 +30,9 @@ def test_a_malformed_message_is_refused_by_its_field(field, changes):
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
+        ("tools[0] must be an object", {"tools": ["look"]}),
         ("tools[0].type is missing", {"tools": [{}]}),
+        ("plugins must be an array, not an object", {"plugins": {}}),
         ("tools[0].function is missing", {"tools": [{"type": "function"}]}),
         ("tools[0].function.name is missing", {"tools": [{"type": "function", "function": {}}]}),
         ("tool_choice.type is missing", {"tool_choice": {}}),

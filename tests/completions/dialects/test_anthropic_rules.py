@@ -64,7 +64,6 @@ def test_headers_carry_key_and_version_and_what_the_provider_adds():
         ("service_tier", {"service_tier": "flex"}),
         ("response_format.type", {"response_format": {"type": "grammar", "grammar": "root ::= x"}}),
         ("tools[0].type", {"tools": [{"type": "openrouter:datetime"}]}),
-        ("tools[0] must be an object", {"tools": ["look"]}),
         ("tool_choice", {"tools": [LOOK], "tool_choice": "sometimes"}),
         ("tool_choice", {"tools": [LOOK], "tool_choice": {"type": "allowed_tools"}}),
         ("cache_control", {"cache_control": {"type": "persistent"}}),
