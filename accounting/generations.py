@@ -56,8 +56,8 @@ def describe(record: Record) -> dict[str, Any]:
         "usage": cost,
         "usage_cache": None,
         "cache_discount": _cache_discount(record),
-        # As in the answer's `cost_details`: what the provider charged, which `usage` holds already as it is no key of the caller's.
-        "upstream_inference_cost": cost,
+        # Only for callers' own provider keys; the rest is in `usage`, and clients add the two up.
+        "upstream_inference_cost": 0,
         "created_at": datetime.fromtimestamp(record.timestamp, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         "model": record.model_id,
         "app_id": None,
