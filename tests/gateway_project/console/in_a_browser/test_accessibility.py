@@ -85,6 +85,10 @@ def visits(gateway, tmp_path_factory) -> dict[str, Visit]:
     request = gateway.row(user_id="for-axe")["id"]
     gateway.create_key("for axe")
     model = gateway.sql("SELECT id FROM catalog_languagemodel WHERE public_id = 'acme/falcon'")[0]["id"]
+    # Not one of the falcon's: a test is a request, and those who look at its split expect that there was none.
+    asked = gateway.sql(
+        "SELECT a.id FROM catalog_adapter a JOIN catalog_languagemodel m ON m.id = a.model_id WHERE m.public_id = 'acme/talker'"
+    )[0]["id"]
     good, bad = (tmp_path_factory.mktemp("files") / name for name in ("good.yaml", "bad.yaml"))
     listed = {
         "id": "axe/new",
@@ -107,7 +111,7 @@ def visits(gateway, tmp_path_factory) -> dict[str, Visit]:
         **tables(gateway),
         "no such page": miss,
         "discovery": partial(press, "/admin/catalog/provider/1/change/", "Discover models"),
-        "test of an adapter": partial(press, "/admin/catalog/adapter/1/change/", "Test this adapter"),
+        "test of an adapter": partial(press, f"/admin/catalog/adapter/{asked}/change/", "Test this adapter"),
         "difference of an upload": partial(upload, good),
         "problems of an upload": partial(upload, bad),
         "created key": create_key,
