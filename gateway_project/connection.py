@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -49,6 +49,7 @@ class PatientConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._extensions = {WHOLE: {"receive": self._take, "send": self._answer}}
         self._expect_head()
         if CLOSE in self.server_state.default_headers:
             self.shutdown()  # accepted while the server went through those it had
@@ -60,8 +61,13 @@ class PatientConnection(HttpToolsProtocol):
 
     # --- What is whole ---
 
-    def _take(self, cycle: RequestResponseCycle, limit_bytes: int) -> bytes | None:
-        """Do what `cycle.receive` does for the one message of a usual request; leave any other one to it."""
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._serving = cycle  # One at a time: uvicorn starts a pipelined request when the one before is answered.
+        super()._start_asgi_task(cycle, app)
+
+    def _take(self, limit_bytes: int) -> bytes | None:
+        """Do what the cycle's `receive` does for the one message of a usual request; leave any other one to it."""
+        cycle = self._serving
         if cycle.more_body or len(cycle.body) > limit_bytes or cycle.disconnected or cycle.waiting_for_100_continue:
             return None
         content, cycle.body = bytes(cycle.body), bytearray()
@@ -69,10 +75,9 @@ class PatientConnection(HttpToolsProtocol):
         self.flow.resume_reading()
         return content
 
-    def _answer(
-        self, cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], content: bytes
-    ) -> bool:
-        """Do what `cycle.send` does for the two messages of a usual answer; leave any other one to it."""
+    def _answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], content: bytes) -> bool:
+        """Do what the cycle's `send` does for the two messages of a usual answer; leave any other one to it."""
+        cycle = self._serving
         if cycle.response_started or cycle.disconnected or self.flow.write_paused or not cycle.keep_alive:
             return False
         lines = [STATUS_LINE[status]]
@@ -127,9 +132,8 @@ class PatientConnection(HttpToolsProtocol):
         self._unparsed_bytes = 0
         self._head_is_complete()
         super().on_headers_complete()
-        self.scope["extensions"] = {
-            WHOLE: {"receive": partial(self._take, self.cycle), "send": partial(self._answer, self.cycle)}
-        }
+        # The connection's, and not this request's: what a request refers to must not refer to it.
+        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0

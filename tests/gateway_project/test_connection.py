@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.client
 import re
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gateway_project import connection
 from gateway_project.connection import WHOLE, PatientConnection
@@ -214,6 +216,20 @@ def test_a_usual_answer_goes_by_one_write(server: Server) -> None:
     exchange(server.port, request("/good?at-once"), request("/refused?at-once"), request("/good", headers=CLOSE))
 
     assert server.by_one_write == [True, True]
+
+
+def test_nothing_of_a_request_is_left_to_the_garbage_collector(server: Server) -> None:
+    def alive() -> int:
+        return sum(isinstance(each, RequestResponseCycle) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        exchange(server.port, *[request("/good?at-once")] * 20, request("/good", headers=CLOSE))
+        until(lambda: alive() <= before + 1, "all but the connection's last request are gone")
+    finally:
+        gc.enable()
 
 
 def test_an_answer_waits_for_a_client_that_has_not_read_the_one_before(server: Server) -> None:
