@@ -8,7 +8,6 @@ import orjson
 from django.http.response import HttpResponse, HttpResponseBase
 from msgspec import Struct
 
-from completions import sse
 from completions.live import EventSource
 
 Headers = list[tuple[bytes, bytes]]
@@ -23,16 +22,15 @@ _EVENTS = (
 
 
 class Reply(Struct):
-    """A whole answer, `content`, or one that comes as `events`; in the silences of those, `keepalive` is sent.
+    """A whole answer, `content`, or one that comes as `events`.
 
-    Django's response for the same takes 20 us of CPU time, a twentieth of a request.
+    Django's response for the same, and taking its headers apart again, costs 14 us of CPU time.
     """
 
     headers: Headers
     content: bytes = b""
     events: EventSource | None = None
     status: int = 200
-    keepalive: bytes = sse.COMMENT
 
     @classmethod
     def whole(cls, body: dict[str, Any], generation_id: str) -> Reply:

@@ -24,12 +24,12 @@ from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.http import Http404, HttpRequest
 from django.urls import ResolverMatch, get_resolver, set_script_prefix
 
-from completions import envelope
+from completions import envelope, sse
 from completions.live import EventSource
 from completions.reply import Headers, Reply
-from gateway_project import body, browsers, observed
+from gateway_project import body, browsers, misses, observed
 from gateway_project.connection import WHOLE
-from gateway_project.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
+from gateway_project.errors import GatewayError, InternalError
 
 log = logging.getLogger("gateway.lane")
 
@@ -39,7 +39,7 @@ Send = Callable[[Message], Awaitable[None]]
 SendWhole = Callable[[int, Headers, bytes], bool]
 
 LISTEN_AFTER_S = 0.05
-"""What is answered sooner is not listened for its client's leaving: refusals cost a tenth less without the task for it."""
+"""What is answered sooner, such as a refusal, is spared the task that listens for its client's leaving."""
 _READABLE = [(name.lower().encode(), value.encode()) for name, value in browsers.READABLE.items()]
 
 
@@ -105,16 +105,12 @@ async def respond(request: HttpRequest, counted: observed.Counted) -> Reply:
         if isinstance(response, Reply):
             return response
         if response.status_code == 405:
-            allowed = response.headers.get("Allow", "")
-            message = f"{request.method} is not allowed here; use {allowed}"
-            response = envelope.response(MethodNotAllowed(message, headers={"Allow": allowed}))
+            response = envelope.response(misses.not_allowed(request, response))
     except Http404:
-        response = envelope.response(
-            NotFound(f"There is nothing at {request.path}; the API's pages are listed at /v1/docs.")
-        )
+        response = envelope.response(misses.nothing_at(request))
     except GatewayError as error:
         response = envelope.response(error)
-    except Exception:
+    except Exception:  # a bug of ours, in a view or in what it calls: the caller is told in the envelope as well
         log.exception("%s %s failed", request.method, request.path)
         response = envelope.response(InternalError("Internal error; the gateway's log has more."))
     return Reply.of(response)
@@ -166,7 +162,7 @@ class Conversation:
         async with aclosing(events):
             await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
             self._last_sent = time.monotonic()
-            keeping = asyncio.get_running_loop().create_task(self._keep_alive(reply.keepalive))
+            keeping = asyncio.get_running_loop().create_task(self._keep_alive())
             try:
                 async for part in events:
                     await self._send({"type": "http.response.body", "body": part, "more_body": True})
@@ -175,13 +171,13 @@ class Conversation:
                 keeping.cancel()
             await self._send({"type": "http.response.body", "body": b""})
 
-    async def _keep_alive(self, comment: bytes) -> None:
-        """Send `comment` whenever the stream has been silent for long."""
+    async def _keep_alive(self) -> None:
+        """Send a comment whenever the stream has been silent for long."""
         interval = settings.KEEPALIVE_S
         while True:
             silent = time.monotonic() - self._last_sent
             if silent >= interval:
-                await self._send({"type": "http.response.body", "body": comment, "more_body": True})
+                await self._send({"type": "http.response.body", "body": sse.COMMENT, "more_body": True})
                 self._last_sent = time.monotonic()
                 silent = 0.0
             await asyncio.sleep(max(0.01, interval - silent))

@@ -55,14 +55,29 @@ def test_an_address_without_a_page_says_where_the_api_is(gateway):
     assert "The API is below <code>/v1</code>" in response.text
 
 
-@pytest.mark.parametrize("path", ["/chat/completions", "/v2/chat/completions", "/"])
-def test_a_program_whose_base_url_lacks_the_version_is_told_in_json(gateway, path):
+@pytest.mark.parametrize(
+    ("path", "status", "message"),
+    [
+        ("/chat/completions", 404, "There is nothing at /chat/completions; the API is below /v1"),
+        ("/v2/chat/completions", 404, "There is nothing at /v2/chat/completions; the API is below /v1"),
+        ("/", 405, "POST is not allowed here; use GET; the API is below /v1"),
+    ],
+)
+def test_a_program_whose_base_url_lacks_the_version_is_told_in_json(gateway, path, status, message):
     response = gateway.client.post(path, json={"model": "fake/ok"}, headers={"Host": HOST})
 
-    assert response.status_code == 404
+    assert response.status_code == status
+    assert response.headers.get("allow") == ("GET" if status == 405 else None)
     error = response.json()["error"]
-    assert error["code"] == 404
-    assert error["message"] == f"POST {path} is nothing here; the API's base URL is http://{HOST}/v1"
+    assert error["code"] == status
+    assert error["message"] == message
+
+
+def test_an_address_beside_health_is_told_the_same_whatever_host_it_names(gateway):
+    response = gateway.client.get("/health/disk", headers={"Host": "other.example"})
+
+    assert response.status_code == 404
+    assert response.json()["error"]["message"] == "There is nothing at /health/disk; the API is below /v1"
 
 
 def test_an_address_is_not_repeated(gateway):
