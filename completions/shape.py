@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from completions.complaints import name_of
 from gateway_project.errors import InvalidRequest
 
-_NAMES = {str: "a string", dict: "an object", list: "an array", bool: "true or false", int: "a number", float: "a number"}
+_WANTED = {str: "a string", dict: "an object", list: "an array", bool: "true or false"}
 
 Shape = Any
 """A type, a list with the shape of its items, `Fields`, or a tuple of alternatives."""
@@ -120,7 +121,7 @@ def _is_plain(message: Any) -> bool:
 
 def _check_content(content: Any, field: str) -> None:
     if not isinstance(content, list):
-        raise InvalidRequest(f"{field} must be a string or an array of parts, not {_name(content)}")
+        raise InvalidRequest(f"{field} must be a string or an array of parts, not {name_of(content)}")
     for position, part in enumerate(content):
         _check(part, _PART, field, position)
         _check(part, _PARTS.get(part["type"], dict), field, position)
@@ -133,7 +134,7 @@ def _check(value: Any, wanted: Shape, field: str, position: int | None = None) -
     alternatives = wanted if isinstance(wanted, tuple) else (wanted,)
     shape: Shape = next((shape for shape in alternatives if isinstance(value, _type(shape))), None)
     if shape is None:
-        raise InvalidRequest(f"{_path(field, position)} must be {_NAMES[_type(alternatives[0])]}, not {_name(value)}")
+        raise InvalidRequest(f"{_path(field, position)} must be {_WANTED[_type(alternatives[0])]}, not {name_of(value)}")
     if isinstance(shape, Fields):
         _check_fields(value, shape, field, position)
     elif isinstance(shape, list):
@@ -164,7 +165,3 @@ def _type(shape: Shape) -> type:
     if isinstance(shape, Fields):
         return dict
     return shape if isinstance(shape, type) else type(shape)
-
-
-def _name(value: Any) -> str:
-    return "null" if value is None else _NAMES.get(type(value), f"{type(value).__name__}")
