@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from accounting import ledger
 from catalog.entries import Continuation, Quirks
 from gateway_project.errors import ProviderUnavailable
 from routingapp.breaker import BreakerState
 from routingapp.entries import PolicyEntry
 from routingapp.keypool import Fault
-from tests.completions.stage import FIRST_BYTE_S, TOTAL_S, Stage, begin_ledger
+from tests.completions.stage import FIRST_BYTE_S, TOTAL_S, Stage
 from tests.fakes.clock import VirtualLoop
 from tests.fakes.transport import Piece, Script
 from tests.routingapp.world import provider
+
+pytestmark = pytest.mark.usefixtures("books")
 
 JSON = (("content-type", "application/json"),)
 POLICY = PolicyEntry(max_attempts=3, deadline_s=30)
@@ -36,18 +37,6 @@ def says(*deltas: dict[str, Any] | str, finish: str = "stop") -> Script:
 
 def breaks(*deltas: dict[str, Any] | str) -> Script:
     return replace(says(*deltas), body=(*says(*deltas).body[:-2], ConnectionResetError()))
-
-
-@pytest.fixture(autouse=True)
-def books(tmp_path, monkeypatch) -> ledger.Ledger:
-    return begin_ledger(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def loop():
-    virtual = VirtualLoop()
-    yield virtual
-    virtual.close()
 
 
 def stage(loop: VirtualLoop, *scripts: Script, **fields: Any) -> Stage:

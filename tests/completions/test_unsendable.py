@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from accounting import ledger
 from catalog.entries import Quirks
 from catalog.limits import Limits
 from completions import shape
@@ -15,27 +14,17 @@ from completions.exchange import Exchange
 from completions.visit import Seat
 from routingapp.entries import PolicyEntry
 from routingapp.plan import Candidate
-from tests.completions.stage import Outcome, Stage, begin_ledger
+from tests.completions.stage import Outcome, Stage
 from tests.completions.test_recovery import breaks, says
 from tests.fakes.clock import VirtualLoop
 from tests.fakes.transport import Script
+
+pytestmark = pytest.mark.usefixtures("books")
 
 ROUTER = {"quirks": Quirks(speaks_openrouter=True)}
 TOOLS = [{"type": "openrouter:datetime"}]
 """A tool that only another OpenRouter can be told of."""
 REASON = "tools[0].type is 'openrouter:datetime', which OpenRouter alone runs"
-
-
-@pytest.fixture(autouse=True)
-def books(tmp_path, monkeypatch) -> ledger.Ledger:
-    return begin_ledger(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def loop():
-    virtual = VirtualLoop()
-    yield virtual
-    virtual.close()
 
 
 def stage(loop: VirtualLoop, *scripts: Script, policy: PolicyEntry | None = None, **own: dict[str, Any]) -> Stage:
