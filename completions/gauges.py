@@ -103,7 +103,7 @@ async def keep_sampling(every_s: float = SAMPLE_EVERY_S) -> None:
     while True:
         try:
             sample()
-        except Exception:
+        except Exception:  # one look that fails must not be the last
             log.exception("the gauges could not be read")
         await asyncio.sleep(every_s)
 

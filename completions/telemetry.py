@@ -19,7 +19,7 @@ def attempted(record: Record, attempt: Attempt) -> None:
     if tracing.is_on():
         try:
             tracing.attempt_begins(record, attempt)
-        except Exception:
+        except Exception:  # whatever it is, the attempt goes on
             log.exception("an attempt of %s could not be traced", record.request_id)
 
 
@@ -33,7 +33,7 @@ def finished(record: Record, domain: str) -> None:
             otlp_metrics.observe(record)
         if tracing.is_on():
             tracing.finish(record)
-    except Exception:
+    except Exception:  # whatever it is, the answer is good and recorded
         log.exception("the end of %s could not be reported", record.request_id)
 
 

@@ -96,7 +96,7 @@ class Alerter(threading.Thread):
         while not self._stopping.wait(self._every_s):
             try:
                 self.look()
-            except Exception:
+            except Exception:  # one look that fails must not be the last
                 log.exception("alerts could not be looked for")
 
     def look(self) -> None:
