@@ -38,6 +38,8 @@ async def application(
 ) -> None:
     """What the ASGI server calls: once for the lifespan, then for every request."""
     if scope["type"] == "http":
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server, which knows better, sends no content
         path = scope["path"]
         # ASGI's path begins with the prefix at which a proxy mounts the gateway (uvicorn's --root-path).
         if prefix := scope.get("root_path"):

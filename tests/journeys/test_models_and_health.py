@@ -56,6 +56,15 @@ def test_models_are_paged_as_the_sdk_pages_them(gateway):
     assert second["links"]["next"] is None
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/key", "/health/live", "/v1/openapi.json", "/"])
+def test_a_head_is_a_get_without_content(gateway, path):
+    got, head = gateway.client.get(path), gateway.client.head(path)
+    assert head.status_code == got.status_code
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert head.headers["content-length"] == got.headers["content-length"]
+    assert head.content == b""
+
+
 def test_models_can_be_counted(gateway):
     count = gateway.client.get("/v1/models/count").json()["data"]["count"]
     assert count == gateway.client.get("/v1/models").json()["total_count"]
