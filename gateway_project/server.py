@@ -15,6 +15,8 @@ from gateway_project.connection import PatientConnection
 IDLE_S = 75
 """How long a connection without a request is kept. Longer than proxies keep theirs (nginx and AWS load balancers: 60 s), so that
 none sends a request into a connection that is just being closed."""
+BACKLOG = 4096
+"""Connections that wait to be accepted, in a burst or while a service is restarted; as many as Linux allows by default."""
 WORKER_START_S = 30
 """How long a new worker may take to start when workers are replaced on SIGHUP, and to answer its parent's pings."""
 
@@ -61,7 +63,7 @@ def address_of(fd: int) -> tuple[str, int]:
 def url(host: str, port: int) -> str:
     """What to type into a browser on this machine."""
     shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
-    return f"http://{shown}:{port}"
+    return f"http://{shown}" if port == 80 else f"http://{shown}:{port}"
 
 
 def run(host: str, port: int, *, fd: int | None = None, workers: int = 1, reload: bool = False) -> None:
@@ -75,6 +77,7 @@ def run(host: str, port: int, *, fd: int | None = None, workers: int = 1, reload
         host=host,
         port=port,
         fd=fd,
+        backlog=BACKLOG,
         workers=workers,
         loop="uvloop",
         http=PatientConnection,

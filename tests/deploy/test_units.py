@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_project import settings
+from gateway_project import server, settings
 from tests.live import ROOT
 
 UNITS = ROOT / "deploy" / "systemd"
@@ -55,13 +55,17 @@ def test_systemd_calls_the_exposure_ok(service):
     assert re.search(r"Overall exposure level for \S+: [0-2]\.\d OK", found.stdout)
 
 
-def directive(service: str, name: str) -> str:
-    (value,) = re.findall(rf"^{name}=(.*)$", (UNITS / service).read_text(), re.M)
+def directive(unit: str, name: str) -> str:
+    (value,) = re.findall(rf"^{name}=(.*)$", (UNITS / unit).read_text(), re.M)
     return str(value)
 
 
 def test_systemd_waits_longer_for_the_end_than_the_gateway_takes():
     assert int(directive("gateway.service", "TimeoutStopSec")) > 2 * settings.SHUTDOWN_GRACE_S
+
+
+def test_the_gateway_leaves_the_socket_as_long_a_queue_as_systemd_gave_it():
+    assert int(directive("gateway.socket", "Backlog")) == server.BACKLOG
 
 
 @pytest.mark.parametrize("service", SERVICES)
