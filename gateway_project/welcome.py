@@ -23,7 +23,8 @@ def text(url: str, models: Sequence[str], models_total: int, *, engine: str | No
         places += f"Engine     SmolLM2-135M on {engine}\n"
     if not models:
         return places + "\nNo model can answer yet: set LOCAL_BASE_URL or a provider's key, or add a model in admin."
-    return f"{places}\nTry it:\n{_command(url, models[0], needs_key)}"
+    try_it = "Try it, with KEY from `manage.py createapikey --name me`:" if needs_key else "Try it:"
+    return f"{places}\n{try_it}\n{_command(url, models[0], needs_key)}"
 
 
 def secrets(password: str | None, key: str | None) -> str:
@@ -40,5 +41,5 @@ def secrets(password: str | None, key: str | None) -> str:
 
 def _command(url: str, model: str, needs_key: bool) -> str:
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "What is the capital of France?"}]})
-    key = ' -H "Authorization: Bearer $(python manage.py createapikey --name me)"' if needs_key else ""
+    key = ' -H "Authorization: Bearer $KEY"' if needs_key else ""
     return f"curl {url}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'"

@@ -18,7 +18,7 @@ import pytest
 import requests
 from django.core.management import CommandError, call_command
 
-from gateway_project import welcome
+from gateway_project import server, welcome
 from tests import postgres
 from tests.databases import PostgresDatabase
 from tests.live import ENVIRONMENT, ROOT, free_port, until
@@ -205,9 +205,9 @@ def test_a_later_start_with_two_workers_prints_no_secret_and_ends_on_ctrl_c(dire
 
 
 def test_it_makes_the_tables_of_an_empty_postgresql_where_uvicorn_alone_names_the_command(tmp_path):
-    with postgres.running() as server:
-        server.create_database("empty")
-        without_worker = {**PostgresDatabase(server, "empty").environment, "EMBEDDED_WORKER": "off"}
+    with postgres.running() as running:
+        running.create_database("empty")
+        without_worker = {**PostgresDatabase(running, "empty").environment, "EMBEDDED_WORKER": "off"}
         alone = subprocess.run(
             [sys.executable, "-m", "uvicorn", "gateway_project.asgi:application", "--port", str(free_port())],
             cwd=ROOT, env=environment(tmp_path, **without_worker), capture_output=True, text=True, timeout=60, check=False,
@@ -222,6 +222,19 @@ def test_it_makes_the_tables_of_an_empty_postgresql_where_uvicorn_alone_names_th
             assert served.process.wait(30) == 0
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "shown"),
+    [
+        ("0.0.0.0", 80, "http://localhost"),
+        ("::", 8080, "http://localhost:8080"),
+        ("10.0.0.7", 8080, "http://10.0.0.7:8080"),
+        ("::1", 80, "http://[::1]"),
+    ],
+)
+def test_addresses_are_shown_as_one_types_them(host, port, shown):
+    assert server.url(host, port) == shown
+
+
 def test_it_serves_without_an_engine_and_says_what_is_missing():
     text = welcome.text("http://localhost:8080", [], 3, engine=None, needs_key=False)
     assert "0 of 3 can answer" in text
@@ -231,4 +244,5 @@ def test_it_serves_without_an_engine_and_says_what_is_missing():
 
 def test_the_printed_command_carries_a_key_where_one_is_required():
     text = welcome.text("http://localhost:8080", ["m"], 1, engine=None, needs_key=True)
-    assert 'Authorization: Bearer $(python manage.py createapikey --name me)"' in text
+    assert "with KEY from `manage.py createapikey --name me`" in text
+    assert 'Authorization: Bearer $KEY"' in text
