@@ -127,7 +127,7 @@ class Attempts:
                 uncalled.append(error.error or _paused())
                 course.give_back(candidate)
             except ProviderError as error:
-                failed.append((candidate, error))
+                failed.append((candidate, error.with_traceback(None)))
                 took_s = time.monotonic() - now
                 delay_s = course.after(candidate, error, took_s=took_s, now=time.monotonic(), dice=self.dice)
                 if delay_s is None:
@@ -135,12 +135,12 @@ class Attempts:
                 if delay_s:
                     # The loop's timers count whole milliseconds and may ring early, when the adapter is still paused.
                     await asyncio.sleep(delay_s + 0.01)
-        if not failed:
-            raise _foremost(uncalled)
-        *previous, (_, last) = failed
-        if previous:
-            last.metadata["previous_errors"] = [_told(*before) for before in previous]
-        raise last
+        try:
+            raise _conclusion(failed, uncalled)
+        finally:
+            # Else the error would hold its traceback, that this call, and this call the error, until the next full collection.
+            failed.clear()
+            uncalled.clear()
 
     async def _try(self, exchange: Exchange, candidate: Candidate, call: Call[Result]) -> tuple[Attempt, Result]:
         """One attempt with its bookkeeping. Until its first content is there, it ends in `failed` or `released`.
@@ -254,6 +254,16 @@ class Attempts:
 def _told(candidate: Candidate, error: ProviderError) -> JSON:
     """An earlier failure, as the caller is told of it beside the last one."""
     return {"provider": candidate.adapter.provider.name, "code": error.status, "status": error.upstream_status}
+
+
+def _conclusion(failed: Sequence[tuple[Candidate, ProviderError]], uncalled: Sequence[GatewayError]) -> GatewayError:
+    """What a caller is told to whom nobody has answered: the last failure, with those before it."""
+    if not failed:
+        return _foremost(uncalled)
+    *previous, (_, last) = failed
+    if previous:
+        last.metadata["previous_errors"] = [_told(*before) for before in previous]
+    return last
 
 
 def _foremost(uncalled: Sequence[GatewayError]) -> GatewayError:

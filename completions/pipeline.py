@@ -104,7 +104,10 @@ class Pipeline:
             raise
         except Exception as error:
             raise self._internal(exchange, error) from error
-        return EventSource(self, exchange, opening)
+        else:
+            return EventSource(self, exchange, opening)
+        finally:
+            del opening  # It holds the error that holds this call.
 
     async def _open(self, exchange: Exchange) -> OpenStream:
         plan = self._plan(exchange)

@@ -145,6 +145,7 @@ class Conversation:
             begins.cancel()
             if self._listening is not None:
                 self._listening.cancel()
+                self._listening = None  # It holds this conversation, and would be held by it.
 
     async def answer(self, reply: Reply) -> None:
         """Send `reply`, whole or as it comes."""

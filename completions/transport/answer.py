@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from typing import TYPE_CHECKING
 
 from completions import underway
@@ -185,7 +186,11 @@ class Answer:
 
     def _check(self) -> None:
         if self._error is not None:
-            raise self._error
+            try:
+                raise self._error
+            finally:
+                # A copy stays: the error itself would hold this answer by its traceback, and only the collector would end both.
+                self._error = copy(self._error)
 
     def _fail(self, error: ProviderError) -> None:
         self._error = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from catalog.entries import AdapterEntry, Catalogue, DialectName, ModelEntry, Pr
 from completions import runtime, snapshot
 from completions.snapshot import Snapshot
 from completions.upstream import Upstream, prepare
+from gateway_project import lane
 from gateway_project.asgi import lean_lane
 from routingapp.entries import RoutingTable
 from tests.fakes.transport import Script, ScriptedDialer
@@ -122,6 +124,20 @@ async def test_no_thread_is_started_for_a_request(serving):
     for _ in range(5):
         await call("/v1/chat/completions", orjson.dumps(CHAT))
     assert {thread.ident for thread in threading.enumerate()} == before
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_nothing_of_a_conversation_is_left_to_the_garbage_collector(serving, monkeypatch, stream):
+    monkeypatch.setattr(lane, "LISTEN_AFTER_S", 0)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await call("/v1/chat/completions", orjson.dumps({**CHAT, "stream": stream}))
+        await asyncio.sleep(0.01)  # in which tasks that were cancelled end
+        assert sum(isinstance(each, lane.Conversation) for each in gc.get_objects()) == 0
+    finally:
+        gc.enable()
 
 
 async def test_a_deeply_nested_body_is_refused_and_not_a_crash(serving):
