@@ -134,7 +134,7 @@ SQLITE_PATH = Path(
 
 def _sqlite() -> dict[str, Any]:
     return {
-        "ENGINE": "django_prometheus.db.backends.sqlite3",
+        "ENGINE": "gateway_project.counted_sqlite",
         "NAME": str(SQLITE_PATH),
         "OPTIONS": {
             # One writer at a time, readers never blocked, and a writer that waits instead of failing.
