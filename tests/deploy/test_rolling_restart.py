@@ -9,56 +9,16 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-import aiohttp
 import pytest
 
+from tests.deploy.kept_clients import Clients
 from tests.deploy.supervision import Served, workers_of
 from tests.fakes.catalogue import seed
 from tests.live import until
 
 WORKERS = 2
-CLIENTS = 6
-PAUSE_S = 0.02
-"""Between two requests of a client: shorter than workers take to end, so that their kept connections are always in use."""
 REPLACED_WITHIN_S = 120
 TRIES = 3
-
-
-class Clients:
-    """Clients that keep their connections, and never try anything twice."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._stopping = asyncio.Event()
-        self.ids: list[str] = []
-        self.failures: list[str] = []
-
-    async def _ask_on(self, number: int) -> None:
-        is_stream = bool(number % 2)
-        body = {"model": "fake/stream" if is_stream else "fake/ok", "stream": is_stream,
-                "messages": [{"role": "user", "content": "x"}]}  # fmt: skip
-        async with aiohttp.ClientSession(self._url, timeout=aiohttp.ClientTimeout(total=60)) as session:
-            while not self._stopping.is_set():
-                try:
-                    async with session.post("/v1/chat/completions", json=body) as response:
-                        answer = await response.read()
-                        if response.status == 200 and (answer.endswith(b"data: [DONE]\n\n") or not is_stream):
-                            self.ids.append(response.headers["x-request-id"])
-                        else:
-                            self.failures.append(f"{response.status} {answer[-200:]!r}")
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    self.failures.append(repr(error))
-                await asyncio.sleep(PAUSE_S)
-
-    async def during(self, event: asyncio.Future[None] | asyncio.Task[None]) -> None:
-        """Ask until `event` is over, and a little before and after."""
-        asking = [asyncio.create_task(self._ask_on(number)) for number in range(CLIENTS)]
-        await event
-        answered = len(self.ids)
-        while len(self.ids) < answered + 5 * CLIENTS and not self.failures:
-            await asyncio.sleep(0.01)
-        self._stopping.set()
-        await asyncio.gather(*asking)
 
 
 @pytest.fixture
