@@ -130,7 +130,7 @@ class Rehearsal:
         """The commands of the guide's table, into a second database."""
         (dump,) = re.findall(r"`(pg_dump .*?) > gateway.dump`", GUIDE)
         (restore,) = re.findall(r"`(pg_restore .*?)`", GUIDE)
-        restore = restore.replace("--dbname=gateway", "--dbname=again").replace("gateway.dump", "/tmp/gateway.dump")
+        restore = restore.replace("--dbname=gateway", "--dbname=again").replace(" gateway.dump", " /tmp/gateway.dump")
         self.machine.run(
             f"runuser -u postgres -- {dump} > /tmp/gateway.dump\n"
             f"runuser -u postgres -- createdb --owner gateway again\n"
