@@ -35,6 +35,8 @@ from routingapp.filters.rule import Cause
 from routingapp.health import Health
 
 UNKNOWN_MODEL = "model_not_found"
+_OF_PROVIDERS = frozenset({"engine_down", "breaker_open", "keys_exhausted"})
+"""States that providers have brought about. The others (hard offload, limits) are what the operator has decided."""
 _SHOWN = 5
 """So many reasons are spelt out in the message; the metadata has all of them."""
 
@@ -79,7 +81,10 @@ def nothing_left(
         waits = [each.in_s for each in returns if each.in_s is not None]
         if returns and all(each.is_rate_limited for each in returns):
             return _rate_limited(names, ask, known, metadata, min(waits))
-        return _unavailable(names, ask, known, metadata, waits)
+        error = _unavailable(names, ask, known, metadata, waits)
+        if _OF_PROVIDERS.isdisjoint(exclusion.code for exclusion in passing):
+            error.domain = "policy"
+        return error
     set_up = [exclusion for exclusion in known if BY_CODE[exclusion.code].cause is not Cause.CONFIGURATION]
     if not set_up:
         return _nothing_set_up(names, ask, known, metadata)

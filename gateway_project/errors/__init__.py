@@ -31,8 +31,8 @@ and from no module below.
     │   │   └── ConnectionBroken    502  the connection was lost after it had been made: worth another try at once
     │   ├── ProviderOverloaded      503
     │   └── ProviderTimeout         504
+    ├── NoCandidates                503  no adapter of the model can serve right now, and at another moment one could
     └── GatewayFault                the gateway itself cannot serve
-        ├── NoCandidates            503  no adapter of the model can serve right now, and at another moment one could
         ├── LedgerUnavailable       503  the request could not be recorded, so it is not served
         ├── NotServing              503  the process is starting or shutting down
         └── InternalError           500
@@ -40,7 +40,7 @@ and from no module below.
 
 from __future__ import annotations
 
-from gateway_project.errors.base import ERROR_TYPES, GatewayError
+from gateway_project.errors.base import DOMAINS, ERROR_TYPES, GatewayError
 from gateway_project.errors.caller import (
     CALLER_ERROR_TYPES,
     CallerError,
@@ -60,7 +60,7 @@ from gateway_project.errors.caller import (
     Unprocessable,
     UnsupportedMediaType,
 )
-from gateway_project.errors.gateway import GatewayFault, InternalError, LedgerUnavailable, NoCandidates, NotServing
+from gateway_project.errors.gateway import GatewayFault, InternalError, LedgerUnavailable, NotServing
 from gateway_project.errors.provider import (
     RAW_LIMIT_CHARS,
     ConnectionBroken,
@@ -75,9 +75,11 @@ from gateway_project.errors.provider import (
     ProviderUnavailable,
 )
 from gateway_project.errors.redaction import conceal, redact, scrub
+from gateway_project.errors.routing import NoCandidates
 
 __all__ = (
     "CALLER_ERROR_TYPES",
+    "DOMAINS",
     "ERROR_TYPES",
     "RAW_LIMIT_CHARS",
     "CallerError",

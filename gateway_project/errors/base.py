@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 ERROR_TYPES = frozenset(
     {
@@ -16,8 +16,12 @@ ERROR_TYPES = frozenset(
 )  # fmt: skip
 
 
+DOMAINS = frozenset({"caller", "policy", "provider", "gateway"})
+"""Whose doing an error is: the request's, the operator's (limits, budgets, what is set up), an upstream's, or our own."""
+
+
 class GatewayError(Exception):
-    """An error with a status, a type and a message meant for the caller.
+    """An error with a status, a type and a message meant for the caller, and a domain for those who watch.
 
     `message` names the value, the rule and the cure. `metadata` is published as `error.metadata`; `headers` are added to
     the response; `availability` (openrouter.md 4.3) explains a routing failure and is published as `error.availability`.
@@ -25,7 +29,7 @@ class GatewayError(Exception):
 
     status: int = 500
     error_type: str = "server"
-    domain: ClassVar[str] = "gateway"
+    domain: str = "gateway"
 
     def __init__(
         self,

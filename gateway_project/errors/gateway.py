@@ -9,11 +9,6 @@ class GatewayFault(GatewayError):
     pass
 
 
-class NoCandidates(GatewayFault):
-    status = 503
-    error_type = "provider_unavailable"
-
-
 class LedgerUnavailable(GatewayFault):
     status = 503
 

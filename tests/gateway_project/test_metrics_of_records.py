@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY
 
 from accounting.record import Attempt, Record
 from completions import instruments, metrics
+from gateway_project.errors import DOMAINS, GatewayError
 from gateway_project.observed import template
 
 
@@ -97,3 +98,15 @@ def test_a_limit_of_ours_is_counted_by_its_kind_and_a_providers_is_not():
         metrics.observe(record, domain)
     metrics.flush()
     assert (rejections("rate") - before[0], rejections("budget") - before[1]) == (1, 1)
+
+
+def test_every_error_is_somebodys_doing_and_the_gateways_own_are_few():
+    """`GatewayFault` wakes somebody: what providers, operators or callers have done must not be among it."""
+    leaves, ours = [GatewayError], set()
+    while leaves:
+        leaf = leaves.pop()
+        leaves += leaf.__subclasses__()
+        assert leaf.domain in DOMAINS
+        if leaf.domain == "gateway":
+            ours.add(leaf.__name__)
+    assert ours == {"GatewayError", "GatewayFault", "InternalError", "LedgerUnavailable", "NotServing"}

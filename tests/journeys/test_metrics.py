@@ -249,7 +249,13 @@ def test_an_open_breaker_is_seen(tmp_path, watched, scrape):
     for _ in range(6):
         ask(watched, "m/broken")
     assert scrape.value("gateway_breaker_state", model="m/broken") == 2
-    refused = scrape.change("gateway_errors_total", model="m/broken", domain="gateway", error_type="provider_unavailable")
-    assert ask(watched, "m/broken").status_code == 503
-    assert scrape.change("gateway_errors_total", model="m/broken", domain="gateway") == refused + 1
     assert scrape.value("gateway_breaker_state", model="m/ok") == 0
+
+
+def test_what_is_refused_while_a_breaker_is_open_is_the_providers_fault_too(watched, scrape):
+    until(lambda: ask(watched, "m/broken").status_code == 503, "the breaker is open")
+    refused = Scrape(watched)
+    assert ask(watched, "m/broken").status_code == 503
+    of = {"model": "m/broken", "provider": "none", "error_type": "provider_unavailable"}
+    assert refused.change("gateway_errors_total", **of, domain="provider") == 1
+    assert scrape.change("gateway_errors_total", domain="gateway") == 0

@@ -16,6 +16,9 @@ from gateway_project.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from routingapp.entries import PolicyEntry
+from routingapp.filters import FILTERS
+from routingapp.filters.rule import Cause
 from routingapp.keypool import Fault
 from routingapp.limits import CONCURRENCY_RETRY_S
 from tests.routingapp.world import NOW, World, serve
@@ -79,6 +82,56 @@ def test_one_refused_key_among_those_that_rest_is_a_503_too():
     rest(world, "one", 0, fault=Fault.REFUSED)
 
     assert refused(world, NoCandidates).headers["Retry-After"] == "25"
+
+
+# --- Whose doing it is ------------------------------------------------------------------------------------------------
+
+
+def break_down(world: World, provider_id: int) -> None:
+    world.health.set_engine(provider_id, is_up=False, detail="connection refused", now=NOW)
+
+
+def test_a_503_is_the_doing_of_providers_that_are_paused_down_or_refuse_the_key():
+    paused = serve("one")
+    fall_over(paused, 1)
+    keyless = serve("one", one=KEYED)
+    rest(keyless, "one", 0, 0, fault=Fault.REFUSED)
+    down = serve("a_local")
+    break_down(down, 1)
+
+    assert [refused(world, NoCandidates).domain for world in (paused, keyless, down)] == ["provider"] * 3
+
+
+def test_a_503_that_hard_offload_alone_explains_is_the_operators_doing():
+    world = serve("a_local")
+    world.policy = PolicyEntry(is_offloaded=True)
+
+    assert refused(world, NoCandidates).domain == "policy"
+
+
+def test_a_503_is_the_providers_doing_where_another_one_is_offloaded_or_full():
+    world = serve("a_local", "two", "full", full={"limits": Limits(rpm=1)})
+    world.policy = PolicyEntry(is_offloaded=True)
+    fall_over(world, 2)
+    use_up(world, 3)
+
+    assert refused(world, NoCandidates).domain == "provider"
+
+
+def test_offload_beside_a_limit_of_ours_stays_the_operators_doing():
+    world = serve("a_local", "full", full={"limits": Limits(rpm=1)})
+    world.policy = PolicyEntry(is_offloaded=True)
+    use_up(world, 2)
+
+    assert refused(world, NoCandidates).domain == "policy"
+
+
+def test_every_state_that_keeps_an_adapter_away_is_known_as_somebodys_doing():
+    states = {rule.code for rule in FILTERS if rule.cause is Cause.STATE}
+    assert states == {"engine_down", "breaker_open", "keys_exhausted", "offloaded", "limit"}
+
+
+# --- How long, and what else --------------------------------------------------------------------------------------------
 
 
 def test_of_limits_of_every_kind_the_soonest_return_is_told():
