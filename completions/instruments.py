@@ -55,6 +55,11 @@ ERRORS = Counter(
     "Failed inference requests by whose fault it was: caller, policy, provider or gateway.",
     ["model", "provider", "domain", "error_type"],
 )
+FAILURES = Counter(
+    "gateway_failures_total",
+    "The same by whose fault alone: each sum begins at 0, so that increase() sees the first failure as well.",
+    ["domain"],
+)
 ATTEMPTS = Counter(
     "gateway_upstream_attempts_total",
     "Calls of providers by outcome: ok, abandoned (a lost race, or the client left) or the error's type.",

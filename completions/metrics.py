@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from accounting.record import Attempt, Record
 from completions import instruments, snapshot, underway
 from completions.instruments import Sum, Times
-from gateway_project.errors import ERROR_TYPES
+from gateway_project.errors import DOMAINS, ERROR_TYPES
 
 OTHER = "other"
 NONE = "none"
@@ -22,6 +22,7 @@ SLOW_START_MS = 5000
 _LIMITS = {"rate_limit_exceeded": "rate", "payment_required": "budget"}
 for _limit in _LIMITS.values():
     instruments.REJECTIONS.labels(_limit)
+_failures = {domain: instruments.FAILURES.labels(domain) for domain in DOMAINS}
 
 
 @dataclass(slots=True)
@@ -219,6 +220,7 @@ def _count_failure(record: Record, domain: str, model: str, provider: str) -> No
         return
     error_type = record.error_type if record.error_type in ERROR_TYPES else "unmapped"
     instruments.ERRORS.labels(model, provider, domain, error_type).inc()
+    _failures[domain].inc()
     if domain in ("provider", "gateway"):
         totals.failed += 1
     elif domain == "policy" and error_type in _LIMITS:

@@ -26,6 +26,10 @@ SLOW_SHARE = 0.05
 """More slow starts than this, and the 95th percentile of the first token is slow."""
 MIN_REQUESTS = 20
 """Fewer requests than this in the window are no rate."""
+LASTING_S = 60.0
+"""One short pause is how a breaker works. Pauses of which the last is seen so long after the first are something to hear of."""
+LULL_S = 300.0
+"""Without a pause for so long it is over, also for an adapter that nobody calls and whose breaker stays half open."""
 LATELY_S = 600.0
 """For how long after it something that has happened is reported."""
 
@@ -61,6 +65,39 @@ class Lately(Generic[K]):
         return list(self._grew_at)
 
 
+class Pauses:
+    """Which adapters are paused again and again, or for long. `GatewayBreakerOpen` in deploy/prometheus says the same."""
+
+    def __init__(self) -> None:
+        self._spans: dict[int, tuple[float, float]] = {}
+
+    def of(self, health: Health, current: Snapshot, now: float) -> Found:
+        """A sentence for each; `now` in monotonic seconds."""
+        spans: dict[int, tuple[float, float]] = {}
+        for model in current.catalogue.models if self._spans or health.has_tripped() else ():
+            for adapter in model.adapters:
+                state, error = health.breaker(adapter.id, now)
+                span = self._span(adapter.id, now, is_paused=state is BreakerState.OPEN)
+                if span is None:
+                    continue
+                spans[adapter.id] = span
+                if span[1] - span[0] >= LASTING_S:
+                    yield (
+                        f"breaker:{model.id}:{adapter.provider.slug}",
+                        f"{model.id} at {adapter.provider.name} was paused again and again or for more than a minute: {error}",
+                    )
+        self._spans = spans
+
+    def _span(self, adapter_id: int, now: float, *, is_paused: bool) -> tuple[float, float] | None:
+        """When the first and the last of its present pauses were seen; None where it has none."""
+        span = self._spans.get(adapter_id)
+        if span is not None and now - span[1] > LULL_S:
+            span = None
+        if is_paused:
+            return (span[0] if span else now, now)
+        return span
+
+
 @dataclass(slots=True)
 class Conditions:
     """Finds what is wrong. Remembers the totals of the last minutes for rates."""
@@ -69,6 +106,7 @@ class Conditions:
     _refused_keys: Lately[str] = field(default_factory=Lately)
     _spent_budgets: Lately[int | None] = field(default_factory=Lately)
     _lost: Lately[str] = field(default_factory=Lately)
+    _pauses: Pauses = field(default_factory=Pauses)
 
     def look(self, now: float) -> dict[str, str]:
         """What is wrong at `now` (monotonic seconds): sentences by a key that stays the same while it lasts."""
@@ -82,7 +120,7 @@ class Conditions:
         found |= dict(self._budgets(current, now))
         return (
             found
-            | dict(_breakers(health, current, now))
+            | dict(self._pauses.of(health, current, now))
             | dict(_engines(health, current))
             | dict(self._journal(status, now))
         )
@@ -119,17 +157,6 @@ class Conditions:
             yield "journal", f"{waits}: {reason}"
         if self._lost.of({"lost": status.lost_total}, now):
             yield "lost", f"request logs could be written nowhere: {status.lost_total} since the start"
-
-
-def _breakers(health: Health, current: Snapshot, now: float) -> Found:
-    for model in current.catalogue.models if health.has_tripped() else ():
-        for adapter in model.adapters:
-            state, error = health.breaker(adapter.id, now)
-            if state is not BreakerState.CLOSED:
-                yield (
-                    f"breaker:{model.id}:{adapter.provider.slug}",
-                    f"{model.id} at {adapter.provider.name} is paused: {error}",
-                )
 
 
 def _engines(health: Health, current: Snapshot) -> Found:

@@ -1,4 +1,5 @@
-"""What is found wrong: rates and events from totals. Breakers, budgets, engines: told by a live gateway in `test_alerts`."""
+"""What is found wrong: rates and events from totals, and breakers. Budgets and engines are told by a live gateway in `test_alerts`,
+how long pauses must last is judged in `tests/deploy/test_pause_alerts.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +7,10 @@ import pytest
 
 from accounting.record import Record
 from completions import metrics
-from gateway_project.conditions import LATELY_S, WINDOW_S, Conditions
+from completions.runtime import Runtime
+from gateway_project.conditions import LATELY_S, LULL_S, WINDOW_S, Conditions
+from gateway_project.errors import ProviderUnavailable
+from tests.routingapp.world import adapter, model, provider
 
 
 @pytest.fixture
@@ -80,3 +84,25 @@ def test_a_stream_is_slow_by_its_first_token(totals, ttft_ms, slow):
     metrics.observe(Record("gen-1-x", 0.0, status_code=200, stream=True, ttft_ms=ttft_ms, latency_ms=9000), "")
     assert totals.slow_starts.total() == slow
     assert totals.streams.total() == (ttft_ms is not None)
+
+
+# --- Of a process that serves -----------------------------------------------------------------------------------------
+
+
+def pause(running: Runtime, adapter_id: int, now: float) -> None:
+    for _ in range(5):
+        running.health.started(adapter_id, now)
+        running.health.failed(adapter_id, now, ProviderUnavailable("boom"))
+
+
+def test_an_adapter_that_is_still_paused_a_minute_after_its_first_pause_is_told_of(totals, put_in_force):
+    running, conditions = put_in_force(model(adapter(provider("one", 1), 1))), Conditions()
+    pause(running, 1, 0.0)
+    assert conditions.look(now=1.0) == {}
+    for now in (20.0, 50.0):
+        pause(running, 1, now)
+        assert conditions.look(now=now) == {}
+    pause(running, 1, 61.0)
+    told = "acme/falcon at One was paused again and again or for more than a minute: ProviderUnavailable: boom"
+    assert conditions.look(now=61.0) == {"breaker:acme/falcon:one": told}
+    assert conditions.look(now=61.0 + LULL_S + 200.0) == {}
