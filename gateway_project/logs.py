@@ -1,6 +1,7 @@
 """Log lines: one formatter for people, one for machines. Both name the request, and redact what looks like a key.
 
-What callers send may be in any message, so nothing in a message can end its line or steer a terminal.
+What callers send may be in any message, so nothing in a message can end its line or steer a terminal. Each text is redacted before
+it is put into its line: patterns that ran over a whole line would let a caller's words swallow what is said beside them.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Mapping
 from functools import lru_cache
+from types import NoneType
 
 import orjson
 
 from completions import underway
-from gateway_project.errors import redact
+from gateway_project.errors import redact, redact_each
 
+_NUMBERS = (bool, int, float, NoneType)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -38,12 +42,12 @@ class ConsoleFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
-        line = super().formatMessage(record)
-        return escape(line + "".join(f" {name}={value}" for name, value in fields_of(record).items()))
+        fields = [f" {name}={value}" for name, value in fields_of(record).items()]
+        return escape("".join(redact_each([super().formatMessage(record), *fields])))
 
     def format(self, record: logging.LogRecord) -> str:
-        first, *more = super().format(record).split("\n")
-        return redact("\n".join([first, *(f"  {escape(line)}" for line in more)]))
+        first, line_end, more = super().format(record).partition("\n")
+        return first + line_end + "\n".join(f"  {escape(line)}" for line in redact(more).split("\n") if line_end)
 
 
 @lru_cache(maxsize=2)
@@ -64,4 +68,22 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return redact(orjson.dumps(line, default=str).decode())
+        text = orjson.dumps(line, default=str).decode()
+        if "\\" not in text and redact(text) == text:
+            return text  # Most lines: nothing is escaped in them, so that what is not found in the whole is in none of its parts.
+        return orjson.dumps(_redacted(line)).decode()
+
+
+def _redacted(fields: Mapping[str, object]) -> dict[str, object]:
+    """`fields` as JSON can say them, each text in them redacted, as the value of a header where its name is one's."""
+    return {redact(name): _redacted_value(name, value) for name, value in fields.items()}
+
+
+def _redacted_value(name: str, value: object) -> object:
+    if isinstance(value, _NUMBERS):
+        return value
+    if isinstance(value, Mapping):
+        return _redacted({str(key): each for key, each in value.items()})
+    if isinstance(value, (list, tuple)):
+        return [_redacted_value(name, each) for each in value]
+    return redact(f"{name}: {value}").removeprefix(f"{name}: ")

@@ -74,7 +74,7 @@ from gateway_project.errors.provider import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from gateway_project.errors.redaction import conceal, redact, scrub
+from gateway_project.errors.redaction import conceal, redact, redact_each, scrub
 from gateway_project.errors.routing import NoCandidates
 
 __all__ = (
@@ -116,5 +116,6 @@ __all__ = (
     "UnsupportedMediaType",
     "conceal",
     "redact",
+    "redact_each",
     "scrub",
 )

@@ -5,6 +5,7 @@ Owns the patterns that keys follow, and the secrets that this process has been t
 
 from __future__ import annotations
 
+import json
 import re
 
 _URLS = re.compile(r"\b(?:https?|wss?)://[^\s\"'<>)\]}]+")
@@ -40,9 +41,13 @@ _HEADERS = re.compile(
     re.IGNORECASE,
 )
 _HEADER_HINTS = ("api-key", "authorization", "cookie", "sessionid")
-_LOGINS = re.compile(r"(\b[a-z][a-z0-9+]{0,30}://[^\s:/@]{0,100}:)[^\s/@]{1,200}(?=@)")
+_LOGINS = re.compile(
+    # Without double quotes and backslashes, which a URL cannot hold: past them a "password" would be what follows a URL in JSON.
+    r"(\b[a-z][a-z0-9+]{0,30}://[^\s:/@\"\\]{0,100}:)[^\s/@\"\\]{1,200}(?=@)"
+)
 _REMOVED = "[key removed]"
 _concealed: set[str] = set()
+"""Secrets, each also as it stands within JSON, where quotes and backslashes are escaped."""
 _concealed_pattern: re.Pattern[str] | None = None
 
 
@@ -50,7 +55,7 @@ def conceal(secret: str | None) -> None:
     """From now on `redact` removes `secret`, whatever it looks like. Ignored if it is too short to be one (under 8)."""
     global _concealed_pattern
     if secret and len(secret) >= 8 and secret not in _concealed:
-        _concealed.add(secret)
+        _concealed.update((secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]))
         _concealed_pattern = re.compile("|".join(map(re.escape, sorted(_concealed, key=len, reverse=True))))
 
 
@@ -64,6 +69,12 @@ def redact(text: str) -> str:
     if any(hint in lowered for hint in _HEADER_HINTS):
         text = _HEADERS.sub(rf"\1{_REMOVED}", text)
     return _LOGINS.sub(rf"\1{_REMOVED}", text) if "://" in text else text
+
+
+def redact_each(texts: list[str]) -> list[str]:
+    """Each of `texts` redacted by itself, so that nothing is found over the end of one. One look is enough where nothing is."""
+    together = "\n".join(texts)
+    return texts if redact(together) == together else [redact(text) for text in texts]
 
 
 def scrub(text: str) -> str:

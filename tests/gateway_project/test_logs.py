@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 
@@ -38,6 +39,9 @@ PLACES = [
     "{{'Authorization': 'Bearer {}'}}",
     "{{'x-api-key': '{}'}}",
     '{{"x-goog-api-key": "{}"}}',
+    '{{"x-api-key": "{}"}}',
+    '{{"authorization": "Basic {}"}}',
+    '"?key={}"',
     "(b'x-api-key', b'{}')",
     "api-key: {}",
     "Cookie: sessionid={}",
@@ -60,6 +64,11 @@ def request_under_way() -> Iterator[str]:
     underway.end(token)
 
 
+@pytest.fixture
+def formatter_of_json() -> JsonFormatter:
+    return JsonFormatter()
+
+
 # --- Keys -------------------------------------------------------------------------------------------------------------
 
 
@@ -67,6 +76,8 @@ def request_under_way() -> Iterator[str]:
 @pytest.mark.parametrize("key", KEYS)
 def test_what_looks_like_a_key_is_not_logged(formatter, key):
     line = formatter.format(made("refused: %s", f"the key {key} is wrong", fields={"model": key}))
+    if isinstance(formatter, JsonFormatter):
+        assert json.loads(line)["model"] == "[key removed]"
     assert key not in line
     assert line.count("[key removed]") == 2
 
@@ -75,7 +86,10 @@ def test_what_looks_like_a_key_is_not_logged(formatter, key):
 def test_what_stands_where_keys_stand_is_not_logged(place):
     text = place.format(SHAPELESS)
     assert SHAPELESS not in redact(text), redact(text)
-    assert SHAPELESS not in JsonFormatter().format(made(text))
+    assert SHAPELESS not in ConsoleFormatter().format(made(text, fields={"told": text}))
+    line = JsonFormatter().format(made(text, fields={"told": text}))
+    assert SHAPELESS not in line
+    assert json.loads(line)["message"] == json.loads(line)["told"] == redact(text)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +110,59 @@ def test_a_known_secret_is_removed_whatever_it_looks_like():
     errors.conceal("correct horse battery staple")
     errors.conceal("short")
     assert redact("I sent correct horse battery staple, in short") == "I sent [key removed], in short"
+
+
+def test_a_known_secret_is_removed_also_where_it_stands_within_json(formatter_of_json):
+    secret = 'pass"word\\ü-of-ours'
+    errors.conceal(secret)
+    said = made("it said %s", json.dumps({"error": f"not {secret}"}), fields={"told": secret, "pair": [{"of": secret}]})
+    line = json.loads(formatter_of_json.format(said))
+    assert line["message"] == 'it said {"error": "not [key removed]"}'
+    assert (line["told"], line["pair"]) == ("[key removed]", [{"of": "[key removed]"}])
+
+
+def test_what_is_nested_is_redacted_as_what_its_name_says(formatter_of_json):
+    sent = {
+        "headers": {"Authorization": f"Basic {SHAPELESS}", "accept": "text/html"},
+        "ports": (80, 443),
+        "cost": Decimal("0.1"),
+    }
+    line = json.loads(formatter_of_json.format(made("sent", fields={"request": sent})))
+    headers = {"Authorization": "[key removed]", "accept": "text/html"}
+    assert line["request"] == {"headers": headers, "ports": [80, 443], "cost": "0.1"}
+
+
+@pytest.mark.parametrize("formatter", [ConsoleFormatter(), JsonFormatter()])
+def test_a_key_in_a_traceback_is_not_logged(formatter):
+    try:
+        raise ValueError(f'no {{"x-api-key": "{SHAPELESS}"}}\nnor {KEYS[0]}')
+    except ValueError:
+        text = formatter.format(made("it failed", exc_info=sys.exc_info()))
+    assert "ValueError: no" in text
+    assert SHAPELESS not in text
+    assert KEYS[0] not in text
+    if isinstance(formatter, JsonFormatter):
+        assert "Traceback" in json.loads(text)["exception"]
+
+
+@pytest.mark.parametrize("model", ["http://x:", "Bearer", "authorization:", "?key=", 'x"token='])
+@pytest.mark.parametrize("caller_id", ["a@b", "1234567890", "/c@d"])
+def test_words_of_a_caller_make_no_other_field_disappear(formatter_of_json, model, caller_id):
+    fields = {
+        "model": model,
+        "status": 404,
+        "error_type": "not_found",
+        "client": "192.0.2.1",
+        "caller_request_id": caller_id,
+    }
+    assert json.loads(formatter_of_json.format(made("chat whole", fields=fields))).items() >= fields.items()
+    people = ConsoleFormatter().format(made("chat whole", fields=fields))
+    assert people.endswith(f" status=404 error_type=not_found client=192.0.2.1 caller_request_id={caller_id}")
+
+
+def test_a_url_with_a_login_ends_where_its_quotes_do():
+    assert redact('{"a":"http://x:","b":"c@d"}') == '{"a":"http://x:","b":"c@d"}'
+    assert redact("'redis://:it's-secret@localhost'") == "'redis://:[key removed]@localhost'"
 
 
 def test_libraries_loggers_stay_below_the_level_at_which_they_show_headers():
@@ -239,6 +306,13 @@ def test_a_forged_line_in_a_models_name_stays_in_its_line(talkative):
     assert response.status_code == 404
     assert access_line(talkative, response.headers["x-request-id"])["model"] == forged
     assert not [line for line in lines(talkative) if line["logger"] == "forged"]
+
+
+def test_what_looks_like_a_login_in_a_models_name_leaves_the_rest_of_its_line(talkative):
+    response = ask(talkative, "http://x:", {"X-Request-Id": "a@b"})
+    line = access_line(talkative, response.headers["x-request-id"])
+    assert (line["model"], line["caller_request_id"], line["status"]) == ("http://x:", "a@b", 404)
+    assert line["client"] == "127.0.0.1"
 
 
 def test_no_key_is_in_logs_answers_or_rows(talkative):
