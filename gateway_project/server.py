@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import re
 import socket
 from typing import Any
 
@@ -11,6 +13,8 @@ import uvicorn
 from django.conf import settings
 
 from gateway_project.connection import PatientConnection
+
+log = logging.getLogger("gateway.server")
 
 IDLE_S = 75
 """How long a connection without a request is kept. Longer than proxies keep theirs (nginx and AWS load balancers: 60 s), so that
@@ -71,6 +75,10 @@ def run(host: str, port: int, *, fd: int | None = None, workers: int = 1, reload
 
     Raises `KeyboardInterrupt` for a signal that arrives before serving, `SystemExit` when the application does not start.
     """
+    if workers > 1:
+        supervising = logging.getLogger("uvicorn.error")
+        supervising.setLevel(logging.INFO)
+        supervising.addFilter(_tell_of_dead_workers)
     module, _, attribute = settings.ASGI_APPLICATION.rpartition(".")
     uvicorn.run(
         f"{module}:{attribute}",
@@ -93,6 +101,13 @@ def run(host: str, port: int, *, fd: int | None = None, workers: int = 1, reload
         timeout_worker_healthcheck=WORKER_START_S,
         **_reload_options(reload),
     )
+
+
+def _tell_of_dead_workers(record: logging.LogRecord) -> bool:
+    """A filter for what uvicorn (0.50) says: a worker's death at INFO, among its greetings and farewells, which stay unsaid."""
+    if found := re.fullmatch(r"Child process \[(\d+)\] died", record.getMessage()):
+        log.warning("worker %s has died; another one is started in its place", found[1])
+    return record.levelno >= logging.WARNING
 
 
 def _reload_options(reload: bool) -> dict[str, Any]:
