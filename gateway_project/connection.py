@@ -8,6 +8,8 @@ also how a kept connection ends at a shutdown without losing the request that ma
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +17,10 @@ import orjson
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from completions.underway import generation_id
 from gateway_project.errors import GatewayError, InvalidRequest, RequestTimedOut
+
+access = logging.getLogger("gateway.access")
 
 CLOSE = (b"connection", b"close")
 LINGER_S = 0.5
@@ -181,14 +186,19 @@ class PatientConnection(HttpToolsProtocol):
         self._refuse(InvalidRequest(f"{msg} It is not HTTP/1.1 as this server reads it."))
 
     def _refuse(self, error: GatewayError) -> None:
-        """Answer in the envelope of all errors, and hang up; into the middle of another answer nothing is written."""
+        """Answer as all errors are answered, and hang up; into the middle of another answer nothing is written."""
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.close()
             return
+        request_id = generation_id(time.time())
         content = orjson.dumps({"error": error.body()})
         self.transport.write(
             STATUS_LINE[error.status]
-            + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(content)
+            + b"content-type: application/json\r\nconnection: close\r\n"
+            + b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (request_id.encode(), len(content))
             + content
         )
         self.transport.close()
+        fields = {"request_id": request_id, "status": error.status, "error_type": error.error_type}
+        client = {"client": self.client[0]} if self.client else {}
+        access.info("refused before it was a request", extra={"fields": fields | client})

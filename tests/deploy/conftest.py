@@ -37,8 +37,9 @@ def supervise(tmp_path: Path, fake: FakeProvider, migrated_database: Template) -
 def impatient_gateway(
     tmp_path_factory: pytest.TempPathFactory, fake: FakeProvider, migrated_database: Template
 ) -> Iterator[Served]:
-    """One that gives slow clients half a second."""
+    """One that gives slow clients half a second, and writes a line of JSON for each request."""
     patience = {"HEAD_TIMEOUT_S": "0.5", "BODY_TIMEOUT_S": "0.5", "SEND_TIMEOUT_S": "0.5", "MAX_BODY_MB": "1"}
+    logged = {"ACCESS_LOG": "true", "LOG_FORMAT": "json"}
     directory = tmp_path_factory.mktemp("impatient") / "gateway"
-    with Served(directory, seed(fake, MODELS), patience, database=migrated_database) as gateway:
+    with Served(directory, seed(fake, MODELS), patience | logged, database=migrated_database) as gateway:
         yield gateway

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import select
 import socket
 import time
 
 import pytest
+
+from tests.live import until
 
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
 LOGIN = b"POST /admin/login/ HTTP/1.1\r\nHost: gateway\r\n"
@@ -112,6 +115,32 @@ def test_an_endless_head_is_refused(connection, endless):
 def test_what_is_no_http_is_refused_in_the_envelope(connection):
     connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
     assert error(answer(connection), 400)["metadata"]["error_type"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("status", "sent"),
+    [
+        (400, [b"GARBAGE\r\n\r\n"]),
+        (408, [b"GET /health HTTP/1.1\r\nHost: gateway"]),
+        # No byte more than is read before it is refused, or else the connection is reset.
+        (431, [b"GET /health HTTP/1.1\r\nX-Long: ", b"x" * 65_536]),
+    ],
+)
+def test_what_is_refused_before_it_is_a_request_has_an_id_and_a_line(impatient_gateway, connection, status, sent):
+    for part in sent:
+        connection.sendall(part)
+        time.sleep(0.1)
+    received = answer(connection)
+    (request_id,) = re.findall(rb"^x-request-id: (gen-\d+-\w{20})\r$", received, re.M)
+    said = error(received, status)["metadata"]["error_type"]
+
+    def line() -> list[dict]:
+        told = [json.loads(line) for line in impatient_gateway.log.splitlines() if line.startswith("{")]
+        return [each for each in told if each.get("request_id") == request_id.decode()]
+
+    (told,) = until(line, "its line is written")
+    assert (told["logger"], told["level"], told["client"]) == ("gateway.access", "INFO", "127.0.0.1")
+    assert (told["status"], told["error_type"]) == (status, said)
 
 
 def test_a_reader_that_stops_reading_loses_its_stream_and_the_request_is_recorded(impatient_gateway, marker, fake):
