@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 import requests
 
+from catalog.discovery import guard
 from gateway_project.conditions import Conditions
 from gateway_project.errors import redact
 
@@ -112,12 +113,15 @@ class Alerter(threading.Thread):
     def _send(self, text: str) -> bool:
         """Whether the webhook took it. What it did not take is sent again in the next round."""
         try:
-            answer = requests.post(self._url, json={"text": redact(text)}, timeout=SEND_WITHIN_S, allow_redirects=False)
-            answer.raise_for_status()
-        except requests.RequestException as error:
+            with guard.session() as session:
+                said = {"text": redact(text)}
+                answer = session.post(self._url, json=said, timeout=SEND_WITHIN_S, allow_redirects=False)
+                answer.raise_for_status()
+        except (requests.RequestException, guard.ForbiddenAddress) as error:
             if not self._is_failing:
                 # The address is a secret: whoever knows it may post. The error's text would show it.
-                status = error.response.status_code if error.response is not None else type(error).__name__
+                response = getattr(error, "response", None)
+                status = type(error).__name__ if response is None else response.status_code
                 log.warning("the alert webhook does not take messages: %s", status)
             self._is_failing = True
             return False

@@ -16,8 +16,8 @@ import urllib3.exceptions
 from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import RequestException, SSLError, Timeout
 
-from catalog.discovery import offers
-from catalog.discovery.guard import ForbiddenAddress, GuardedAdapter
+from catalog.discovery import guard, offers
+from catalog.discovery.guard import ForbiddenAddress
 from catalog.discovery.offers import Offer, Unreadable
 from catalog.entries import DialectName, Lookup, ProviderEntry, resolve
 from catalog.loader import provider_entry
@@ -56,10 +56,7 @@ def ask(provider: Provider, lookup: Lookup) -> Offered:
     deadline = time.monotonic() + WITHIN_S
     found: dict[str, Offer] = {}
     left_out = size = 0
-    with requests.Session() as session:
-        session.trust_env = False
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, GuardedAdapter())
+    with guard.session() as session:
         session.headers.update(_headers(entry, key))
         query: Mapping[str, str] | None = offers.first_query(entry.dialect)
         for _ in range(MAX_PAGES):

@@ -1,10 +1,14 @@
-"""Connections of `requests` that keep to `catalog.addresses`, whatever a name resolves to and however often it changes its mind."""
+"""Where `requests` may go: straight to its address, and to none that `catalog.addresses` forbids, whatever a name resolves to.
+
+Everything that calls out by `requests` does it through a `session` of this module: lists of models, alerts, OTLP.
+"""
 
 from __future__ import annotations
 
 import socket
 from typing import Any
 
+from requests import Session
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -46,12 +50,21 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _GuardedTLS
 
 
-class GuardedAdapter(HTTPAdapter):
-    """For `Session.mount`. Requests through it may raise `ForbiddenAddress`."""
+class _GuardedAdapter(HTTPAdapter):
+    """Requests through it may raise `ForbiddenAddress`."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+
+def session() -> Session:
+    """A session without the environment's proxies and logins, which would see whom it calls; guarded, see `ForbiddenAddress`."""
+    made = Session()
+    made.trust_env = False
+    for scheme in ("http://", "https://"):
+        made.mount(scheme, _GuardedAdapter())
+    return made
 
 
 def _resolved(host: str, port: int) -> list[str]:

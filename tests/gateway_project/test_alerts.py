@@ -135,6 +135,23 @@ def test_a_redirect_is_not_followed(alerter):
     assert elsewhere.call_count == 0
 
 
+def test_neither_proxies_of_the_environment_nor_metadata_see_the_address(tmp_path, totals, hook, monkeypatch, caplog):
+    url, told = hook
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    alerter, misled = Alerter(url, tmp_path / "one.json"), Alerter("http://169.254.169.254/secret", tmp_path / "two.json")
+    alerter.look()
+    misled.look()
+    totals.refused_keys["acme"] += 1
+    alerter.look()
+    assert told == [":warning: acme refuses the gateway's API key"]
+    with caplog.at_level(logging.WARNING, "gateway.alerts"):
+        misled.look()
+    assert caplog.messages == ["the alert webhook does not take messages: ForbiddenAddress"]
+
+
 # --- In a gateway -----------------------------------------------------------------------------------------------------
 
 
