@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accounting.record import Record
 
@@ -29,6 +29,19 @@ def operation(record: Record) -> str:
 def provider_name(slug: str) -> str:
     """`gen_ai.provider.name`."""
     return PROVIDERS.get(slug, slug)
+
+
+def exporter_options(endpoint: str, headers: str) -> dict[str, Any]:
+    """How an exporter reaches its collector; everything else it reads from OTEL_EXPORTER_OTLP_*. `headers`: `name=value,…`."""
+    from opentelemetry.util.re import parse_env_headers
+
+    from catalog.discovery import guard
+
+    return {
+        "endpoint": endpoint,
+        "headers": parse_env_headers(headers, liberal=True),
+        "session": guard.session(),
+    }
 
 
 def resource() -> Resource:

@@ -48,14 +48,17 @@ def is_on() -> bool:
     return _instruments is not None
 
 
-def start() -> None:
-    """Begin to send, as the standard OTEL_* variables say. Raises `ImportError` where the group `otel` is not installed."""
+def start(endpoint: str, headers: str = "") -> None:
+    """Begin to send to a collector; `headers`: `name=value`, comma-separated.
+
+    Raises `ImportError` where the group `otel` is not installed.
+    """
     global _provider, _instruments
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+    reader = PeriodicExportingMetricReader(OTLPMetricExporter(**conventions.exporter_options(endpoint, headers)))
     _provider = MeterProvider([reader], conventions.resource(), shutdown_on_exit=False)
     _instruments = _Instruments(_provider.get_meter("gateway"))
 

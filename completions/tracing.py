@@ -36,6 +36,7 @@ class _Trace:
 
 _provider: TracerProvider | None = None
 _tracer: Tracer | None = None
+_joins_traces = True
 _traces: dict[str, _Trace] = {}
 _attempt: ContextVar[Span | None] = ContextVar("attempt_span", default=None)
 
@@ -44,16 +45,20 @@ def is_on() -> bool:
     return _tracer is not None
 
 
-def start() -> None:
-    """Begin to trace, as the standard OTEL_* variables say. Raises `ImportError` where the group `otel` is not installed."""
-    global _provider, _tracer
+def start(endpoint: str, headers: str = "", *, joins_traces: bool = True) -> None:
+    """Begin to trace, in the callers' traces or in some of its own. `headers` are the collector's: `name=value`, comma-separated.
+
+    Raises `ImportError` where the group `otel` is not installed.
+    """
+    global _provider, _tracer, _joins_traces
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     _provider = TracerProvider(resource=conventions.resource(), shutdown_on_exit=False)
-    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(**conventions.exporter_options(endpoint, headers))))
     _tracer = _provider.get_tracer("gateway")
+    _joins_traces = joins_traces
 
 
 def stop() -> None:
@@ -82,8 +87,8 @@ def attempt_begins(record: Record, attempt: Attempt) -> None:
 
 
 def headers() -> dict[str, str]:
-    """`traceparent` and `tracestate` for the provider; nothing while tracing is off."""
-    span = _attempt.get() if _tracer is not None else None
+    """`traceparent` and `tracestate` for the provider; nothing while tracing is off, or joins no traces."""
+    span = _attempt.get() if _tracer is not None and _joins_traces else None
     if span is None:
         return {}
     from opentelemetry.trace import set_span_in_context
@@ -111,7 +116,7 @@ def _open(record: Record) -> _Trace:
 
     assert _tracer is not None
     request = underway.current()
-    carrier: Mapping[str, str] = request.trace_headers if request else {}
+    carrier: Mapping[str, str] = request.trace_headers if request and _joins_traces else {}
     trace = _traces[record.request_id] = _Trace(
         _tracer.start_span(
             f"{conventions.operation(record)} {record.requested_model[:200]}".rstrip(),

@@ -10,6 +10,7 @@ from typing import Any
 import environ
 
 from catalog.limits import amount, problems_of_environment
+from gateway_project import otlp
 from gateway_project.variables import Variables
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -208,13 +209,7 @@ METRICS_TOKEN = variables.text("METRICS_TOKEN")
 ALERT_WEBHOOK_URL = variables.text("ALERT_WEBHOOK_URL")
 if ALERT_WEBHOOK_URL and not ALERT_WEBHOOK_URL.startswith(("https://", "http://")):
     variables.refuse("ALERT_WEBHOOK_URL must start with https:// (or http://); it is not shown here: it is a secret", None)
-# Read by the SDK of OpenTelemetry, as all other OTEL_* variables; here they only say what is wanted.
-_IS_OTLP_OFF = flag("OTEL_SDK_DISABLED", False)
-_OTLP = variables.text("OTEL_EXPORTER_OTLP_ENDPOINT")
-OTLP_TRACES = not _IS_OTLP_OFF and bool(_OTLP or variables.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-OTLP_TRACES &= choice("OTEL_TRACES_EXPORTER", "otlp", ("otlp", "none")) == "otlp"
-OTLP_METRICS = not _IS_OTLP_OFF and bool(_OTLP or variables.text("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
-OTLP_METRICS &= choice("OTEL_METRICS_EXPORTER", "otlp", ("otlp", "none")) == "otlp"
+OTLP = otlp.read(variables)
 REDIS_URL = env.str("REDIS_URL", default="")
 REDIS_PATIENCE_MS = positive("REDIS_PATIENCE_MS", 5, float)
 

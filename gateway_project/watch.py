@@ -44,11 +44,14 @@ class Watch:
 
 
 def _start_otlp() -> None:
+    wanted = settings.OTLP
+    for sentence in wanted.unheard:
+        log.warning("%s", sentence)
     try:
-        if settings.OTLP_TRACES:
-            tracing.start()
-        if settings.OTLP_METRICS:
-            otlp_metrics.start()
+        if wanted.traces:
+            tracing.start(wanted.traces.endpoint, wanted.traces.headers, joins_traces=wanted.joins_traces)
+        if wanted.metrics:
+            otlp_metrics.start(wanted.metrics.endpoint, wanted.metrics.headers)
     except ImportError as error:
         log.warning(
             "nothing is sent over OTLP although an endpoint is set: %s; install it with `uv sync --group otel`", error

@@ -16,15 +16,20 @@ from tests.live import until
 
 
 class Collector:
-    """Keeps every span, and of every metric the latest points of each process, with the resource they came from."""
+    """Keeps every span, and of every metric the latest points of each process, with the resource they came from.
+
+    `authorizations`: of all that was sent.
+    """
 
     def __init__(self) -> None:
+        self.authorizations: set[str | None] = set()
         self.spans: list[tuple[dict[str, Any], Span]] = []
         self._points: dict[tuple[str, str], tuple[Metric, dict[str, Any]]] = {}
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                collector.authorizations.add(self.headers.get("authorization"))
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)

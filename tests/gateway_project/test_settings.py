@@ -43,6 +43,9 @@ def test_a_folder_that_cannot_be_made_is_refused_with_the_variable_to_change(tmp
 def test_the_example_lists_every_variable_that_the_settings_read():
     read = set(READS.findall((ROOT / "gateway_project" / "settings.py").read_text()))
     assert len(read) > 20, "the pattern finds nothing any more"
+    otlp = set(re.findall(r'"(OTEL_[A-Z_]+)"', (ROOT / "gateway_project" / "otlp.py").read_text()))
+    assert len(otlp) > 10
+    read |= otlp
     assert read <= documented()
 
 
@@ -80,6 +83,36 @@ def test_a_bad_value_stops_the_start_in_under_a_second_naming_the_variable(tmp_p
     assert result.returncode != 0
     assert f"{name}='{value}'" in result.stderr
     assert time.process_time() - began < 1
+
+
+OTLP = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({OTLP: "http://localhost:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL='grpc'"),
+        ({OTLP: "http://a:1", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, "OTLP_TRACES_PROTOCOL='http/json'"),
+        ({OTLP: "collector:4317"}, f"{OTLP} must start with http://"),
+        ({"OTEL_METRICS_EXPORTER": "otlp,carbon"}, "use one of otlp, none, console, prometheus"),
+    ],
+)
+def test_what_would_never_arrive_over_otlp_stops_the_start(tmp_path, given, said):
+    result = start(tmp_path, **given)
+    assert result.returncode != 0
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "prometheus", "OTEL_PROPAGATORS": "b3"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {OTLP: "http://localhost:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_SDK_DISABLED": "true"},
+    ],
+)
+def test_standard_words_of_opentelemetry_do_not_stop_a_start_that_sends_nothing(tmp_path, given):
+    assert start(tmp_path, **given).returncode == 0
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path):

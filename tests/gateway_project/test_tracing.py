@@ -161,18 +161,46 @@ def test_a_collector_that_is_away_costs_callers_nothing(start_gateway, fake):
         assert response.elapsed.total_seconds() < 1
 
 
+def test_files_name_the_collector_and_its_key_and_what_is_not_spoken_is_said_at_the_start(
+    start_gateway, fake, tmp_path, marker
+):
+    collector = Collector()
+    (tmp_path / "endpoint").write_text(f"{collector.url}/\n")
+    (tmp_path / "headers").write_text("authorization=Bearer%20of-the-collector")
+    gateway = start_gateway(
+        seed(fake, {"f/ok": "ok"}),
+        OTEL_EXPORTER_OTLP_ENDPOINT_FILE=str(tmp_path / "endpoint"),
+        OTEL_EXPORTER_OTLP_HEADERS_FILE=str(tmp_path / "headers"),
+        OTEL_PROPAGATORS="b3,baggage",
+        OTEL_TRACES_EXPORTER="otlp,console",
+        OTEL_METRICS_EXPORTER="prometheus",
+        OTEL_BSP_SCHEDULE_DELAY="50",
+        HTTP_PROXY="http://127.0.0.1:9",
+        http_proxy="http://127.0.0.1:9",
+    )
+    assert "WARNING gateway.watch: OTEL_PROPAGATORS: b3 is not spoken, only tracecontext is" in gateway.log
+    assert "WARNING gateway.watch: OTEL_TRACES_EXPORTER: console is not served, nothing is printed" in gateway.log
+    response = ask(gateway, "f/ok", CALLER, user=marker)
+    request, _ = collector.of(response.headers["x-request-id"], attempts=1)
+    assert request.trace_id.hex() != TRACE_ID, "without tracecontext no trace of a caller is joined"
+    assert "traceparent" not in fake.call_with(marker).headers
+    assert collector.authorizations == {"Bearer of-the-collector"}
+    assert collector.units() == {}
+    collector.close()
+
+
 def test_nothing_of_it_is_imported_while_tracing_is_off(tmp_path):
     """The client of Redis imports the API and the SDK's metrics by itself; spans, their export and protobuf only we do."""
     code = (
         "import sys; from django.conf import settings; import gateway_project.asgi; "
         "ours = ('opentelemetry.sdk.trace', 'opentelemetry.exporter', 'opentelemetry.proto', 'google.protobuf'); "
-        "print([name for name in sys.modules if name.startswith(ours)], settings.OTLP_TRACES)"
+        "print([name for name in sys.modules if name.startswith(ours)], settings.OTLP.traces)"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={"PATH": "", "VAR_DIR": str(tmp_path)},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert run.stdout.strip() == "[] False"
+    assert run.stdout.strip() == "[] None"
 
 
 def test_headers_are_empty_while_tracing_is_off():
