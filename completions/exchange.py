@@ -18,7 +18,7 @@ from accounting.pricing import FREE, Cost
 from accounting.record import Attempt, Record
 from accounting.usage import CHARACTERS_PER_TOKEN, NO_USAGE, Usage
 from catalog.prices import Prices
-from completions import telemetry, underway
+from completions import pace, telemetry, underway
 from completions.relay import Identity, Tally
 from completions.snapshot import Snapshot
 from completions.visit import Seat, Visit
@@ -44,7 +44,8 @@ class Exchange(Struct):
     """The state of one request. `started` is monotonic seconds; the record's times are measured from it.
 
     `conversation` names the conversation for stickiness; `answering` is the attempt whose answer the caller gets; `usage` and
-    `charged` are what all attempts together consumed; `faulted` are the adapters whose fault has been counted;
+    `charged` are what all attempts together consumed; `streamed_tokens` those of the answer that set its pace
+    (`completions.pace`); `faulted` are the adapters whose fault has been counted;
     `address` is where the caller calls from; `visit` what is held for the request.
     `fault` is the domain of the error it ended with, `is_told` whether its end has been reported to `completions.telemetry`.
     """
@@ -61,6 +62,7 @@ class Exchange(Struct):
     answering: Attempt | None = None
     usage: Usage = NO_USAGE
     charged: Cost = FREE
+    streamed_tokens: int = 0
     faulted: set[int] = field(default_factory=set)
     address: str = ""
     visit: Visit | None = None
@@ -198,9 +200,11 @@ class Exchange(Struct):
             record.response = "".join(tally.text)
         if self.usage is NO_USAGE:
             self.usage, self.charged = usage, charged
+            self.streamed_tokens = pace.streamed_tokens(usage, tally)
             self._total(usage, attempt.prompt_tokens, attempt.completion_tokens, attempt.cost_usd)
         else:  # an answer that was resumed
             usage, charged = self.usage, self.charged = self.usage + usage, self.charged + charged
+            self.streamed_tokens = 0  # it has no one pace: there was a pause, and the second stream may have said all again
             self._total(usage, usage.prompt_tokens, usage.completion_tokens, format(charged.total, "f"))
 
     def _total(self, usage: Usage, prompt_tokens: int, completion_tokens: int, cost_usd: str) -> None:
@@ -261,7 +265,7 @@ class Exchange(Struct):
         """Tell the outside of the end, once, whether or not the ledger took the record."""
         if not self.is_told:
             self.is_told = True
-            telemetry.finished(self.record, self.fault)
+            telemetry.finished(self.record, self.fault, self.streamed_tokens)
 
     def _settle_quietly(self) -> None:
         """Settle where the caller is not told of success anyway: a ledger that is away must not hide the first error."""

@@ -40,7 +40,7 @@ FIRST_TOKEN = Histogram(
 )
 INTER_TOKEN = Histogram(
     "gateway_inter_token_seconds",
-    "Mean pause between two tokens of a stream after its first content.",
+    "Mean pause between two tokens of a whole stream after its first content, without reasoning that was not streamed.",
     ["model", "provider"],
     buckets=INTER_TOKEN_S,
 )

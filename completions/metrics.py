@@ -91,7 +91,7 @@ _overhead = Times(instruments.OVERHEAD, instruments.OVERHEAD_S)
 _moved: set[_Series] = set()
 
 
-def observe(record: Record, domain: str) -> None:
+def observe(record: Record, domain: str, between_tokens_s: float | None = None) -> None:
     """Count a finished request. `domain`: whose fault its failure was; empty where it did not fail.
 
     Of the event loop that serves, as is `flush`, after which Prometheus sees it.
@@ -107,8 +107,8 @@ def observe(record: Record, domain: str) -> None:
         totals.streams[series.labels[0]] += 1
         if record.ttft_ms > SLOW_START_MS:
             totals.slow_starts[series.labels[0]] += 1
-        if record.completion_tokens > 1:
-            series.inter_token.observe((record.latency_ms - record.ttft_ms) / 1000 / (record.completion_tokens - 1))
+        if between_tokens_s is not None:
+            series.inter_token.observe(between_tokens_s)
     if record.total_tokens:
         _count_tokens(series, record)
     if record.attempts:

@@ -71,7 +71,7 @@ def stop() -> None:
         stopping.shutdown()
 
 
-def observe(record: Record) -> None:
+def observe(record: Record, between_tokens_s: float | None = None) -> None:
     """Count a finished request and its attempts."""
     if _instruments is None:
         return
@@ -82,9 +82,8 @@ def observe(record: Record) -> None:
     _instruments.duration.record(record.latency_ms / 1000, ended)
     if record.ttft_ms is not None and record.error is None:
         _instruments.first_token.record(record.ttft_ms / 1000, common)
-        if record.completion_tokens > 1:
-            per_token_ms = (record.latency_ms - record.ttft_ms) / (record.completion_tokens - 1)
-            _instruments.per_token.record(per_token_ms / 1000, common)
+        if between_tokens_s is not None:
+            _instruments.per_token.record(between_tokens_s, common)
     for attempt in record.attempts:
         _observe_call(_instruments, record, attempt)
 

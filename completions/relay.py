@@ -35,6 +35,7 @@ class Tally(Struct):
 
     usage: Usage | None = None
     completion_characters: int = 0
+    has_reasoning: bool = False
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     upstream_id: str | None = None
@@ -49,6 +50,7 @@ class Tally(Struct):
                 self.text.append(content)
         if reasoning := said.get("reasoning"):
             self.completion_characters += len(reasoning)
+            self.has_reasoning = True
         for call in said.get("tool_calls") or ():
             self.completion_characters += len(call["function"].get("arguments") or "")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from accounting.record import Attempt, Record
-from completions import metrics, otlp_metrics, tracing, underway
+from completions import metrics, otlp_metrics, pace, tracing, underway
 
 log = logging.getLogger("gateway.telemetry")
 access = logging.getLogger("gateway.access")
@@ -23,14 +23,18 @@ def attempted(record: Record, attempt: Attempt) -> None:
             log.exception("an attempt of %s could not be traced", record.request_id)
 
 
-def finished(record: Record, domain: str) -> None:
-    """The request has ended, and its record is final. `domain`: whose fault its failure was; empty where it did not fail."""
+def finished(record: Record, domain: str, streamed_tokens: int = 0) -> None:
+    """The request has ended, and its record is final. `domain`: whose fault its failure was; empty where it did not fail.
+
+    `streamed_tokens`: those of its answer that set its pace.
+    """
     try:
-        metrics.observe(record, domain)
+        between_tokens_s = pace.between_tokens_s(record, streamed_tokens)
+        metrics.observe(record, domain, between_tokens_s)
         if access.isEnabledFor(logging.INFO):
             write_access_line(record)
         if otlp_metrics.is_on():
-            otlp_metrics.observe(record)
+            otlp_metrics.observe(record, between_tokens_s)
         if tracing.is_on():
             tracing.finish(record)
     except Exception:  # whatever it is, the answer is good and recorded

@@ -35,7 +35,7 @@ def told(tmp_path_factory, fake, migrated_database, collector) -> Collector:
         "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=tests",
     }
     models = {"o/ok": "ok?tokens=8&cached=5&thinking=3", "o/second": (REFUSED, "ok"), "o/dead": "status?code=500",
-              "o/unsaid": "no-usage"}  # fmt: skip
+              "o/unsaid": "no-usage", "o/thoughtful": "ok?tokens=6&delay=0.05&thinking=2000"}  # fmt: skip
     directory = tmp_path_factory.mktemp("metered")
     options = ("--workers", "2")
     gateway = Gateway(directory, seed(fake, models), environment, database=migrated_database, options=options)
@@ -43,13 +43,14 @@ def told(tmp_path_factory, fake, migrated_database, collector) -> Collector:
         for _ in range(REQUESTS):
             assert ask(gateway, "o/ok", stream=True) == 200
         assert ask(gateway, "o/ok") == 200
+        assert ask(gateway, "o/thoughtful", stream=True) == 200
         assert ask(gateway, "o/second") == 200
         assert ask(gateway, "o/unsaid") == 200
         assert ask(gateway, "o/dead") == 502
         assert ask(gateway, "o/of-a-stranger") == 404
         assert gateway.terminate() in (0, -15)
         assert "Traceback" not in gateway.log, gateway.log
-    until(lambda: collector.histogram("gen_ai.server.request.duration")[0] >= REQUESTS + 5, "both workers have sent all")
+    until(lambda: collector.histogram("gen_ai.server.request.duration")[0] >= REQUESTS + 6, "both workers have sent all")
     return collector
 
 
@@ -70,6 +71,12 @@ def test_requests_are_those_of_a_server(told):
     assert count(told, "gen_ai.server.time_per_output_token", **of) == REQUESTS
     _, seconds = told.histogram("gen_ai.server.request.duration", **of)
     assert 0 < seconds < 60
+
+
+def test_reasoning_before_the_first_token_does_not_make_the_others_look_fast(told):
+    measured, seconds = told.histogram("gen_ai.server.time_per_output_token", gen_ai__request__model="o/thoughtful")
+    assert measured == 1
+    assert 0.03 < seconds < 0.15
 
 
 def test_calls_are_those_of_a_client_and_say_what_they_used(told):

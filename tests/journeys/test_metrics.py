@@ -21,6 +21,7 @@ MODELS: dict[str, str | Served | Sequence[str | Served]] = {
     "m/cached": "ok?tokens=8&cached=5&thinking=3",
     "m/written": "cache-written",
     "m/paced": "ok?tokens=6&delay=0.05",
+    "m/thoughtful": "ok?tokens=6&delay=0.05&thinking=2000",
     "m/late": "slow-first?delay=0.3",
     "m/second": (REFUSED, "ok?tokens=2"),
     "m/retried": "flapping",
@@ -135,6 +136,22 @@ def test_a_stream_moves_time_to_first_token_and_inter_token_time(watched, scrape
     # Six tokens 0.05 s apart, then a finish and usage.
     assert 0.03 < scrape.change("gateway_inter_token_seconds_sum", **of) < 0.15
     assert scrape.change("gateway_requests_total", **of, stream="true", status="200") == 1
+
+
+def test_reasoning_before_the_first_token_does_not_make_the_others_look_fast(watched, scrape):
+    assert ask(watched, "m/thoughtful", stream=True).status_code == 200
+    assert 0.03 < scrape.change("gateway_inter_token_seconds_sum", model="m/thoughtful") < 0.15
+
+
+@pytest.mark.parametrize("model", ["m/resumed", "m/endless"])
+def test_a_stream_that_broke_or_was_left_has_no_inter_token_time(watched, scrape, model):
+    if model == "m/endless":
+        leave(watched, model, 700, stream=True)
+    else:
+        assert ask(watched, model, stream=True).text.endswith("data: [DONE]\n\n")
+    until(lambda: scrape.change("gateway_requests_total", model=model) == 1, "it has ended")
+    assert scrape.change("gateway_time_to_first_token_seconds_count", model=model) == 1
+    assert scrape.change("gateway_inter_token_seconds_count", model=model) == 0
 
 
 def test_time_to_first_token_is_the_callers(watched, scrape):
