@@ -14,7 +14,7 @@ from ninja.security.base import AuthBase
 from accounting import keys
 from accounting.credentials import KeyEntry
 from accounting.throttle import Throttle
-from completions import bodies, envelope, intake, models_list, runtime, snapshot
+from completions import bodies, envelope, intake, metrics, models_list, runtime, snapshot
 from completions.exchange import ClientHeaders, Exchange
 from completions.models_list import ModelsQuery
 from completions.reply import Reply
@@ -53,6 +53,7 @@ def _count_failure(address: str, error: Unauthenticated) -> None:
     """Raise `RateLimited` where an address has sent too many wrong keys within a minute. Good keys are always let in."""
     wait_s = _throttle.failed(address, time.monotonic())
     if wait_s:
+        metrics.too_many_wrong_keys()
         raise RateLimited(
             f"Too many wrong API keys from this address: more than {_throttle.limit} within a minute. The last one: "
             f"{error.message}",
@@ -128,11 +129,10 @@ def reject(request: HttpRequest, error: GatewayError) -> HttpResponse:
         body = getattr(request, "json_body", {})
         model = body.get("model")
         exchange.record.requested_model = exchange.record.model_id = model[:200] if isinstance(model, str) else ""
-    headers = dict(error.headers)
-    if exchange is not None:
-        exchange.failed(error)
-        headers["X-Generation-Id"] = exchange.record.request_id
-    return envelope.json({"error": error.body()}, status=error.status, headers=headers)
+    if exchange is None:
+        return envelope.response(error)
+    exchange.failed(error)
+    return envelope.response(error, {"X-Generation-Id": exchange.record.request_id})
 
 
 def _begin(request: HttpRequest) -> Exchange:

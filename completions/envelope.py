@@ -7,12 +7,17 @@ from typing import Any
 import orjson
 from django.http import HttpResponse
 
+from completions import underway
 from gateway_project.errors import GatewayError
 
 
-def response(error: GatewayError) -> HttpResponse:
-    """`error` as an HTTP response with its status, its headers and `{"error": {code, message, metadata}}`."""
-    return json({"error": error.body()}, status=error.status, headers=error.headers)
+def response(error: GatewayError, headers: dict[str, str] | None = None) -> HttpResponse:
+    """`error` as an HTTP response with its status, its headers and `headers`, and `{"error": {code, message, metadata}}`.
+
+    The request under way is told what it was refused with, for whoever counts those without a record.
+    """
+    underway.refused(error.domain, error.error_type)
+    return json({"error": error.body()}, status=error.status, headers={**error.headers, **(headers or {})})
 
 
 def json(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:

@@ -52,7 +52,7 @@ TOKENS = Counter(
 COST = Counter("gateway_cost_usd_total", "What requests were charged, in USD.", ["model", "provider"])
 ERRORS = Counter(
     "gateway_errors_total",
-    "Failed inference requests by whose fault it was: caller, policy, provider or gateway.",
+    "Failed requests of the API lane by whose fault it was: caller, policy, provider or gateway.",
     ["model", "provider", "domain", "error_type"],
 )
 FAILURES = Counter(
@@ -78,7 +78,9 @@ DISCONNECTS = Counter(
     "Clients that left before the end, `before` or `after` the first content.",
     ["model", "first_content"],
 )
-REJECTIONS = Counter("gateway_limit_rejections_total", "Requests refused by a limit of ours: rate or budget.", ["limit"])
+REJECTIONS = Counter(
+    "gateway_limit_rejections_total", "Requests refused by a limit of ours: rate, budget or wrong_keys.", ["limit"]
+)
 OVERHEAD = Histogram(
     "gateway_overhead_seconds",
     "Time to the response's head that was not spent waiting for the provider; of requests with a single attempt.",

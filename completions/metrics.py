@@ -19,8 +19,9 @@ OTHER = "other"
 NONE = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SLOW_START_MS = 5000
+WRONG_KEYS = "wrong_keys"
 _LIMITS = {"rate_limit_exceeded": "rate", "payment_required": "budget"}
-for _limit in _LIMITS.values():
+for _limit in (*_LIMITS.values(), WRONG_KEYS):
     instruments.REJECTIONS.labels(_limit)
 _failures = {domain: instruments.FAILURES.labels(domain) for domain in DOMAINS}
 
@@ -140,6 +141,16 @@ def route_ended(route: str, method: str, status: int) -> None:
     if found is None:
         found = _routes[key] = Sum(instruments.HTTP_REQUESTS.labels(key[0], key[1], str(status)))
     found.amount += 1
+
+
+def refused(domain: str, error_type: str) -> None:
+    """Count the failure of a request without a record. No model and no provider had anything to do with it."""
+    instruments.ERRORS.labels(OTHER, NONE, domain, error_type if error_type in ERROR_TYPES else "unmapped").inc()
+
+
+def too_many_wrong_keys() -> None:
+    """Count that a wrong key was answered 429. Apart from `rate`, which is of requests that somebody may make."""
+    instruments.REJECTIONS.labels(WRONG_KEYS).inc()
 
 
 def kind_of(attempts: list[Attempt], position: int) -> str:

@@ -27,6 +27,8 @@ class Underway(Struct):
 
     `address` is where it came from: of a proxy, unless that proxy is one of those that are believed.
     `trace_headers` are the caller's `traceparent` and `tracestate`; `route` is a template of `urls.py`, never a path.
+    `is_recorded`: a record is kept of it, which is counted and logged when it ends. `refusal` is the domain and type of the error
+    that it was answered with.
     """
 
     request_id: str
@@ -36,7 +38,8 @@ class Underway(Struct):
     route: str | None = None
     started: float = field(default_factory=time.monotonic)
     overhead_s: float | None = None
-    _is_claimed: bool = False
+    is_recorded: bool = False
+    refusal: tuple[str, str] | None = None
     _waiting: int = 0
     _waiting_since: float = 0.0
     _waited_s: float = 0.0
@@ -60,9 +63,9 @@ class Underway(Struct):
 
     def claim_id(self) -> str | None:
         """The id for the one generation of this request; None for any further one, which needs an id of its own."""
-        if self._is_claimed:
+        if self.is_recorded:
             return None
-        self._is_claimed = True
+        self.is_recorded = True
         return self.request_id
 
 
@@ -72,6 +75,12 @@ _current: ContextVar[Underway | None] = ContextVar("underway", default=None)
 def current() -> Underway | None:
     """The request under way in this task, None outside of requests."""
     return _current.get()
+
+
+def refused(domain: str, error_type: str) -> None:
+    """The request under way, if there is one, is answered with an error."""
+    if (request := _current.get()) is not None:
+        request.refusal = (domain, error_type)
 
 
 def begin(request: Underway) -> Token[Underway | None]:

@@ -13,7 +13,7 @@ import io
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -66,8 +66,10 @@ class ApiLane:
                         within_s=self._body_timeout_s,
                     )
             except body.ClientGone:
+                _match(scope, counted)
                 return
             except GatewayError as error:
+                _match(scope, counted)
                 refusing = Conversation(receive, body.lingering(receive, send), counted)
                 await refusing.answer(Reply.of(envelope.response(error)))
                 return
@@ -92,6 +94,12 @@ def resolve(path: str) -> ResolverMatch:
             "in gateway_project.asgi.DJANGO_PAGES."
         )
     return match
+
+
+def _match(scope: Message, counted: observed.Counted) -> None:
+    """Find the route of a request that ends before it is asked for, so that it is counted there."""
+    with suppress(Http404):
+        counted.matched(resolve(_request(scope, b"").path_info).route)
 
 
 async def respond(request: HttpRequest, counted: observed.Counted) -> Reply:

@@ -10,12 +10,13 @@ from django.urls import reverse
 
 from gateway_project.errors import MethodNotAllowed, NotFound
 
-_API = re.compile(r"/(?:api/)?v1/")
+API = re.compile(r"/(?:api/)?v1/")
+"""What the path of a page of the API begins with."""
 
 
 def is_of_api(request: HttpRequest) -> bool:
     """Whether the address is below one of the API's prefixes."""
-    return _API.match(request.path_info) is not None
+    return API.match(request.path_info) is not None
 
 
 def nothing_at(request: HttpRequest) -> NotFound:

@@ -1,4 +1,7 @@
-"""What every HTTP request gets: an id, in `X-Request-Id` and in each line logged for it; and in the API lane a count."""
+"""What every HTTP request gets: an id, in `X-Request-Id` and in each line logged for it; and in the API lane a count.
+
+Those of the API that leave no record get their access line here, as the others do from their record.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from completions import metrics, tracing, underway
+from completions import metrics, telemetry, tracing, underway
+from completions.exchange import CLIENT_CLOSED_REQUEST
 from completions.underway import Underway, generation_id
+from gateway_project import misses
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -19,6 +24,8 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 UNMATCHED = "unmatched"
 _CALLER_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 """What of a caller's own `X-Request-Id` is taken: nothing that could break a line or a header."""
+_HEALTH = "/health"
+"""Supervisors ask there every few seconds: a line each would bury the others."""
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
 
 
@@ -27,29 +34,37 @@ async def named(application: Application, scope: Message, receive: Receive, send
     request = _begin(scope, dict(scope["headers"]))
     token = underway.begin(request)
 
+    status = CLIENT_CLOSED_REQUEST
+
     async def send_with_id(message: Message) -> None:
+        nonlocal status
         if message["type"] == "http.response.start":
+            status = message["status"]
             message = {**message, "headers": [*message["headers"], (b"x-request-id", request.request_id.encode())]}
         await send(message)
 
     try:
         await application(scope, receive, send_with_id)
     finally:
+        path = _path(scope)
+        if not request.is_recorded and misses.API.match(path):
+            # Account pages: Django's own metrics count their responses.
+            telemetry.unrecorded(request, scope["method"], path, status, counts=False)
         underway.end(token)
 
 
 class Counted:
     """A request of the API lane while it is served: under an id of its own, and counted when it ends."""
 
-    __slots__ = ("_method", "_request", "_route", "_status", "_token", "headers")
+    __slots__ = ("_request", "_route", "_scope", "_status", "_token", "headers")
 
     def __init__(self, scope: Message) -> None:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._request = _begin(scope, self.headers)
-        self._method = scope["method"]
+        self._scope = scope
         self._route = UNMATCHED
         # A client that left before anything was sent has seen no status: 499, as in the records.
-        self._status = 499
+        self._status = CLIENT_CLOSED_REQUEST
 
     def __enter__(self) -> Counted:
         self._token = underway.begin(self._request)
@@ -58,7 +73,9 @@ class Counted:
 
     def __exit__(self, *_: object) -> None:
         metrics.totals.in_flight -= 1
-        metrics.route_ended(self._route, self._method, self._status)
+        metrics.route_ended(self._route, self._scope["method"], self._status)
+        if not self._request.is_recorded and not self._route.startswith(_HEALTH):
+            telemetry.unrecorded(self._request, self._scope["method"], _path(self._scope), self._status, counts=True)
         underway.end(self._token)
 
     def body_is_complete(self) -> None:
@@ -74,6 +91,12 @@ class Counted:
         self._status = status
         self._request.overhead_s = self._request.spent_here_s()
         return b"x-request-id", self._request.request_id.encode()
+
+
+def _path(scope: Message) -> str:
+    """The path below the prefix at which a proxy mounts the gateway."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _begin(scope: Message, headers: Mapping[bytes, bytes]) -> Underway:

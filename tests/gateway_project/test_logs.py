@@ -265,6 +265,35 @@ def test_a_request_leaves_one_line_that_says_what_became_of_it(talkative):
     assert line["caller_request_id"] == "caller-7"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status", "error_type"),
+    [
+        ("POST", "/v1/chat/completions", {"Authorization": f"Bearer {CALLER}"}, 401, "authentication"),
+        ("GET", "/v1/models/no/such", {}, 404, "not_found"),
+        ("GET", "/api/v1/models", {}, 200, None),
+        ("GET", "/v1/keys", {}, 401, "authentication"),
+        ("GET", "/v1/nothing/" + "x" * 500, {}, 404, "not_found"),
+    ],
+)
+def test_a_request_without_a_record_leaves_a_line_too(talkative, method, path, headers, status, error_type):
+    response = talkative.client.request(method, path, json={}, headers={**headers, "X-Request-Id": "caller-8"})
+    assert response.status_code == status
+    line = access_line(talkative, response.headers["x-request-id"])
+    assert (line["message"], line["status"], line.get("error_type")) == (f"{method} {path}"[:204], status, error_type)
+    assert (line["client"], line["caller_request_id"]) == ("127.0.0.1", "caller-8")
+    assert 0 <= line["ms"] < 5000
+
+
+def test_no_request_leaves_two_lines_and_health_checks_and_admin_none(talkative):
+    paths = ("/health", "/health/live", "/admin/login/")
+    silent = {talkative.client.get(path).headers["x-request-id"] for path in paths}
+    for model in ("l/ok", "no/such"):
+        assert access_line(talkative, ask(talkative, model).headers["x-request-id"])
+    named = [line["request_id"] for line in lines(talkative) if line["logger"] == "gateway.access"]
+    assert len(named) == len(set(named))
+    assert not silent & set(named)
+
+
 def test_the_id_in_the_header_is_the_generations(talkative):
     response = ask(talkative, "l/ok")
     assert response.headers["x-request-id"] == response.json()["id"] == response.headers["x-generation-id"]

@@ -46,7 +46,12 @@ async def cache_written(reply: Reply) -> None:
 def watched(tmp_path_factory, fake, migrated_database) -> Iterator[Gateway]:
     content = seed(fake, MODELS)
     directory = tmp_path_factory.mktemp("watched")
-    with Gateway(directory, content, {"METRICS_TOKEN": TOKEN}, database=migrated_database) as running:
+    with Gateway(
+        directory,
+        content,
+        {"METRICS_TOKEN": TOKEN, "MAX_BODY_MB": "0.1", "FAILED_AUTH_LIMIT": "3"},
+        database=migrated_database,
+    ) as running:
         yield running
         assert "Traceback" not in running.log, running.log
 
@@ -228,11 +233,30 @@ def test_names_of_strangers_become_other(watched, scrape):
         assert ask(watched, name).status_code in (400, 404)
     watched.client.get("/v1/no/such/page")
     watched.client.request("TRACE", "/v1/models")
-    assert scrape.change("gateway_errors_total", model="other", provider="none", domain="caller") == 3
+    assert scrape.change("gateway_errors_total", model="other", provider="none", domain="caller") == 5
     assert scrape.change("gateway_http_requests_total", route="unmatched", status="404") == 1
     assert scrape.change("gateway_http_requests_total", method="other") == 1
     text = watched.client.get("/metrics", headers=AUTH).text
     assert not re.search("such-model|forged|xxx|TRACE|/no/", text)
+
+
+def test_what_is_refused_before_it_has_a_record_is_counted_once(watched, scrape):
+    wrong = {"Authorization": "Bearer sk-or-v1-" + "0" * 64}
+    body = {"model": "m/ok", "messages": [{"role": "user", "content": "hello"}]}
+    answers = [watched.client.post("/v1/chat/completions", json=body, headers=wrong).status_code for _ in range(5)]
+    assert answers == [401, 401, 401, 429, 429]
+    assert ask(watched, "m/ok", user="x" * 200_000).status_code == 413
+    assert ask(watched, "m/ok", temperature="hot").status_code == 400
+    nobody = {"model": "other", "provider": "none"}
+    assert scrape.change("gateway_errors_total", **nobody, domain="caller", error_type="authentication") == 3
+    assert scrape.change("gateway_errors_total", **nobody, domain="policy", error_type="rate_limit_exceeded") == 2
+    assert scrape.change("gateway_errors_total", **nobody, domain="caller", error_type="payload_too_large") == 1
+    assert scrape.change("gateway_errors_total") == 7
+    assert scrape.change("gateway_limit_rejections_total", limit="wrong_keys") == 2
+    assert scrape.change("gateway_limit_rejections_total", limit="rate") == 0
+    assert scrape.change("gateway_http_requests_total", route="/v1/chat/completions", status="413") == 1
+    assert scrape.change("gateway_http_requests_total", route="unmatched") == 0
+    assert scrape.change("gateway_requests_total") == 1, "the one with a record"
 
 
 def test_an_alias_is_counted_as_its_model(watched, scrape):
