@@ -1,12 +1,13 @@
 """What is wrong with this server that somebody should hear of: read from what the process knows, in words for people.
 
-Nothing is asked of a provider or of the database for it. Whom to tell, and how often, is `gateway_project.alerts`.
+Nothing is asked of a provider or of the database for it. Numbers are of all workers of the server together, states such as a
+paused adapter are this worker's. What is said of it, and how often, is `gateway_project.board`'s to decide.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Hashable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -15,12 +16,12 @@ from accounting.ledger import LedgerStatus
 from completions import metrics, runtime, snapshot
 from completions.snapshot import Snapshot
 from gateway_project.errors import GatewayError
+from gateway_project.figures import WINDOW_S, Figures, Window, together
 from routingapp.breaker import BreakerState
 from routingapp.health import Health
 
 BACKLOG_AGE_S = 60.0
 """How old the oldest record outside of the database may be."""
-WINDOW_S = 300.0
 ERROR_SHARE = 0.1
 SLOW_SHARE = 0.05
 """More slow starts than this, and the 95th percentile of the first token is slow."""
@@ -32,20 +33,18 @@ LULL_S = 300.0
 """Without a pause for so long it is over, also for an adapter that nobody calls and whose breaker stays half open."""
 LATELY_S = 600.0
 """For how long after it something that has happened is reported."""
+AT_ONCE = frozenset({"key", "budget", "lost", "breaker"})
+"""Kinds of which the first sight is enough. Most have happened, do not pass by themselves (a key must be replaced, a budget raised,
+what is lost is lost), and hold for `LATELY_S`, so that they cannot come and go; of pauses `Pauses` gives only those that last. All
+others can: engines restart for seconds, rates hover about their threshold, a backlog drains while somebody is being told of it."""
 
 Found = Iterator[tuple[str, str]]
 K = TypeVar("K", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """The totals at one moment of monotonic seconds. `streams` and `slow_starts` by model."""
-
-    at: float
-    requests: int
-    failed: int
-    streams: Mapping[str, int]
-    slow_starts: Mapping[str, int]
+def is_said_at_once(key: str) -> bool:
+    """Whether what `Conditions.look` gives under `key` need not last before it is said."""
+    return key.partition(":")[0] in AT_ONCE
 
 
 class Lately(Generic[K]):
@@ -102,47 +101,28 @@ class Pauses:
 class Conditions:
     """Finds what is wrong. Remembers the totals of the last minutes for rates."""
 
-    _history: deque[Sums] = field(default_factory=deque)
+    _window: Window = field(default_factory=Window)
     _refused_keys: Lately[str] = field(default_factory=Lately)
     _spent_budgets: Lately[int | None] = field(default_factory=Lately)
     _lost: Lately[str] = field(default_factory=Lately)
     _pauses: Pauses = field(default_factory=Pauses)
 
-    def look(self, now: float) -> dict[str, str]:
-        """What is wrong at `now` (monotonic seconds): sentences by a key that stays the same while it lasts."""
-        found = dict(self._rates(now))
+    def look(self, now: float, share: Callable[[Figures], Iterable[Figures]] = lambda own: (own,)) -> dict[str, str]:
+        """What is wrong at `now` (monotonic seconds): sentences by a key that stays the same while it lasts.
+
+        `share` takes this worker's figures and gives those of all workers of this server; by default it is the only one.
+        """
+        running = _running()
+        figures = together(share(self._window.figures(now, running[1] if running else None)))
+        found = dict(_rates(figures))
         for provider in self._refused_keys.of(metrics.totals.refused_keys, now):
             found[f"key:{provider}"] = f"{provider} refuses the gateway's API key"
-        try:
-            health, status, current = runtime.current().health, ledger.status(), snapshot.current()
-        except GatewayError:
+        if running is None:
             return found
-        found |= dict(self._budgets(current, now))
-        return (
-            found
-            | dict(self._pauses.of(health, current, now))
-            | dict(_engines(health, current))
-            | dict(self._journal(status, now))
-        )
-
-    def _rates(self, now: float) -> Found:
-        totals, history = metrics.totals, self._history
-        history.append(Sums(now, totals.requests, totals.failed, dict(totals.streams), dict(totals.slow_starts)))
-        while now - history[0].at > WINDOW_S:
-            history.popleft()
-        first, last, minutes = history[0], history[-1], WINDOW_S / 60
-        asked, failed = last.requests - first.requests, last.failed - first.failed
-        if asked >= MIN_REQUESTS and failed / asked >= ERROR_SHARE:
-            yield "errors", f"{failed} of {asked} requests of the last {minutes:.0f} minutes failed at a provider or here"
-        for model, count in last.slow_starts.items():
-            slow = count - first.slow_starts.get(model, 0)
-            streams = last.streams[model] - first.streams.get(model, 0)
-            if streams >= MIN_REQUESTS and slow / streams > SLOW_SHARE:
-                yield (
-                    f"slow:{model}",
-                    f"{model} begins slowly: {slow} of {streams} streams of the last {minutes:.0f} minutes had no first token "
-                    f"within {metrics.SLOW_START_MS / 1000:.0f} s",
-                )
+        health, status, current = running
+        found |= dict(self._budgets(current, now)) | dict(self._lost_records(status, figures, now))
+        found |= dict(self._pauses.of(health, current, now))
+        return found | dict(_engines(health, current)) | dict(_journal(figures))
 
     def _budgets(self, current: Snapshot, now: float) -> Found:
         names = {key.id: key.name for key in current.keys.by_hash.values()}
@@ -150,13 +130,38 @@ class Conditions:
             if key_id in names:
                 yield f"budget:{key_id}", f"the budget of the key {names[key_id]} does not allow its requests any more"
 
-    def _journal(self, status: LedgerStatus, now: float) -> Found:
-        if status.backlog_lines and (status.oldest_unwritten_age_s or 0) > BACKLOG_AGE_S:
-            reason = status.last_error or "the writer is behind"
-            waits = f"{status.backlog_lines} request logs wait in the journal for {status.oldest_unwritten_age_s:.0f} s"
-            yield "journal", f"{waits}: {reason}"
+    def _lost_records(self, status: LedgerStatus, figures: Figures, now: float) -> Found:
         if self._lost.of({"lost": status.lost_total}, now):
-            yield "lost", f"request logs could be written nowhere: {status.lost_total} since the start"
+            yield "lost", f"request logs could be written nowhere: {figures.lost} since the start"
+
+
+def _running() -> tuple[Health, LedgerStatus, Snapshot] | None:
+    """What this process serves with; None where it does not serve yet, or any more."""
+    try:
+        return runtime.current().health, ledger.status(), snapshot.current()
+    except GatewayError:
+        return None
+
+
+def _rates(figures: Figures) -> Found:
+    asked, failed, minutes = figures.requests, figures.failed, WINDOW_S / 60
+    if asked >= MIN_REQUESTS and failed / asked >= ERROR_SHARE:
+        yield "errors", f"{failed} of {asked} requests of the last {minutes:.0f} minutes failed at a provider or here"
+    for model, slow in figures.slow_starts.items():
+        streams = figures.streams.get(model, 0)
+        if streams >= MIN_REQUESTS and slow / streams > SLOW_SHARE:
+            yield (
+                f"slow:{model}",
+                f"{model} begins slowly: {slow} of {streams} streams of the last {minutes:.0f} minutes had no first token "
+                f"within {metrics.SLOW_START_MS / 1000:.0f} s",
+            )
+
+
+def _journal(figures: Figures) -> Found:
+    if figures.waiting and figures.oldest_s > BACKLOG_AGE_S:
+        reason = figures.reason or "the writer is behind"
+        waits = f"{figures.waiting} request logs wait in the journal, the oldest for {figures.oldest_s:.0f} s"
+        yield "journal", f"{waits}: {reason}"
 
 
 def _engines(health: Health, current: Snapshot) -> Found:

@@ -8,8 +8,10 @@ import pytest
 from accounting.record import Record
 from completions import metrics
 from completions.runtime import Runtime
-from gateway_project.conditions import LATELY_S, LULL_S, WINDOW_S, Conditions
+from gateway_project import conditions, figures
+from gateway_project.conditions import LATELY_S, LULL_S, Conditions
 from gateway_project.errors import ProviderUnavailable
+from gateway_project.figures import WINDOW_S, Figures
 from tests.routingapp.world import adapter, model, provider
 
 
@@ -25,20 +27,47 @@ def test_all_is_well_where_nothing_runs_yet(totals):
 
 
 def test_a_share_of_failures_is_found_and_passes_with_its_window(totals):
-    conditions = Conditions()
-    conditions.look(now=0.0)
+    mine = Conditions()
+    mine.look(now=0.0)
     totals.requests, totals.failed = 40, 8
-    assert conditions.look(now=10.0) == {"errors": "8 of 40 requests of the last 5 minutes failed at a provider or here"}
+    assert mine.look(now=10.0) == {"errors": "8 of 40 requests of the last 5 minutes failed at a provider or here"}
     totals.requests += 100
-    assert conditions.look(now=20.0) == {}
-    assert conditions.look(now=21.0 + WINDOW_S) == {}
+    assert mine.look(now=20.0) == {}
+    assert mine.look(now=21.0 + WINDOW_S) == {}
 
 
 def test_few_requests_are_no_rate(totals):
-    conditions = Conditions()
-    conditions.look(now=0.0)
+    mine = Conditions()
+    mine.look(now=0.0)
     totals.requests, totals.failed = 10, 10
-    assert conditions.look(now=10.0) == {}
+    assert mine.look(now=10.0) == {}
+
+
+def test_the_requests_of_all_workers_are_judged_together(totals):
+    """Each worker alone has too few, and half of them did not fail at it."""
+    other = Figures(requests=22, failed=13)
+    mine = Conditions()
+    mine.look(now=0.0)
+    totals.requests, totals.failed = 18, 18
+    found = mine.look(now=10.0, share=lambda own: [own, other])
+    assert found == {"errors": "31 of 40 requests of the last 5 minutes failed at a provider or here"}
+
+
+def test_slow_starts_of_all_workers_are_judged_together(totals):
+    mine = Conditions()
+    mine.look(now=0.0)
+    totals.streams["acme/slow"], totals.slow_starts["acme/slow"] = 15, 1
+    other = Figures(streams={"acme/slow": 15}, slow_starts={"acme/slow": 1})
+    assert mine.look(now=10.0) == {}
+    (told,) = mine.look(now=20.0, share=lambda own: [own, other]).values()
+    assert told.startswith("acme/slow begins slowly: 2 of 30 streams")
+
+
+def test_the_records_that_wait_are_those_of_all_workers():
+    both = figures.together([Figures(waiting=3, oldest_s=20.0), Figures(waiting=3, oldest_s=90.0, reason="locked")])
+    told = "6 request logs wait in the journal, the oldest for 90 s: locked"
+    assert dict(conditions._journal(both)) == {"journal": told}
+    assert dict(conditions._journal(Figures(waiting=3, oldest_s=20.0))) == {}
 
 
 def test_what_failed_before_it_looked_is_past(totals):
@@ -47,12 +76,12 @@ def test_what_failed_before_it_looked_is_past(totals):
 
 
 def test_a_refused_key_is_found_by_provider_and_forgotten_after_a_while(totals):
-    conditions = Conditions()
-    conditions.look(now=0.0)
+    mine = Conditions()
+    mine.look(now=0.0)
     totals.refused_keys["acme"] += 1
-    assert conditions.look(now=1.0) == {"key:acme": "acme refuses the gateway's API key"}
-    assert "key:acme" in conditions.look(now=500.0)
-    assert conditions.look(now=1.0 + LATELY_S) == {}
+    assert mine.look(now=1.0) == {"key:acme": "acme refuses the gateway's API key"}
+    assert "key:acme" in mine.look(now=500.0)
+    assert mine.look(now=1.0 + LATELY_S) == {}
 
 
 def test_a_key_that_was_refused_before_the_first_look_is_told_too(totals):
@@ -67,16 +96,16 @@ def test_a_key_without_money_is_an_event_by_key(totals):
 
 
 def test_a_model_begins_slowly_where_one_stream_in_twenty_does(totals):
-    conditions = Conditions()
+    mine = Conditions()
     totals.streams["acme/slow"], totals.slow_starts["acme/slow"] = 1000, 1000
-    conditions.look(now=0.0)
+    mine.look(now=0.0)
     totals.streams["acme/slow"] += 40
     totals.slow_starts["acme/slow"] += 2
-    assert conditions.look(now=10.0) == {}, "the 95th percentile is not above it"
+    assert mine.look(now=10.0) == {}, "the 95th percentile is not above it"
     totals.slow_starts["acme/slow"] += 1
     told = "acme/slow begins slowly: 3 of 40 streams of the last 5 minutes had no first token within 5 s"
-    assert conditions.look(now=20.0) == {"slow:acme/slow": told}
-    assert conditions.look(now=21.0 + WINDOW_S) == {}
+    assert mine.look(now=20.0) == {"slow:acme/slow": told}
+    assert mine.look(now=21.0 + WINDOW_S) == {}
 
 
 @pytest.mark.parametrize(("ttft_ms", "slow"), [(5000, 0), (5001, 1), (None, 0)])

@@ -138,7 +138,7 @@ class Rehearsal:
         )
         rows = [self.ask_database(database, "SELECT COUNT(*) FROM api_logs") for database in ("gateway", "again")]
         assert rows[0] == rows[1], rows
-        return f"{rows[1][0]} rows are in both databases"
+        return f"{rows[1][0]} rows in both databases"
 
     def account(self) -> str:
         query = "SELECT request_id FROM api_logs WHERE status_code = 200"
@@ -168,7 +168,10 @@ class Rehearsal:
         return self.machine.run("systemctl show gateway --property=MainPID --value").strip()
 
     def ask_database(self, name: str, query: str) -> list[str]:
-        return self.machine.run(f'runuser -u postgres -- psql --no-align --tuples-only {name} --command "{query}"').split()
+        # From a directory that its user may enter, or psql complains.
+        return self.machine.run(
+            f'cd /; runuser -u postgres -- psql --no-align --tuples-only {name} --command "{query}"'
+        ).split()
 
     def under_load(self, script: str, then: Callable[[], object] = lambda: None, *, may_fail: bool = True) -> str:
         """Run `script` and `then` while clients ask; none of them may be refused or cut off unless something is killed."""
