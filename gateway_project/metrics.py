@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from asgiref.sync import sync_to_async
@@ -33,19 +34,19 @@ async def page(request: HttpRequest) -> HttpResponse:
         return envelope.response(error)
     gauges.sample()
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    text = await sync_to_async(lambda: encode(registry()), thread_sensitive=False)()
+    text = await sync_to_async(lambda: read(encode), thread_sensitive=False)()
     return HttpResponse(text, content_type=content_type)
 
 
-def registry() -> CollectorRegistry:
-    """What to encode: this process's own metrics or, where several workers serve, all of theirs added up."""
+def read(encode: Callable[[CollectorRegistry], bytes]) -> bytes:
+    """This process's own metrics or, where several workers serve, all of theirs added up, as `encode` writes them."""
     folder = os.environ.get(worker_metrics.VARIABLE)
     if not folder:
-        return REGISTRY
-    worker_metrics.forget_dead(Path(folder))
-    shared = CollectorRegistry()
-    MultiProcessCollector(shared, folder)  # type: ignore[no-untyped-call]
-    return shared
+        return encode(REGISTRY)
+    with worker_metrics.settled(Path(folder)):
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared, folder)  # type: ignore[no-untyped-call]
+        return encode(shared)
 
 
 async def _check_access(request: HttpRequest) -> None:

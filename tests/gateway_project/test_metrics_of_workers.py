@@ -9,9 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway_project import worker_metrics
@@ -67,6 +71,86 @@ def test_all_workers_are_added_up_and_a_dead_one_leaves_no_gauge(start_gateway, 
     until(lambda: not list(folder.glob(f"gauge_live*_{victim}.db")), "its gauges are gone")
     assert list(folder.glob(f"gauge_live*_{survivor}.db"))
     assert value(gateway, "gateway_requests_total", model="w/ok") == 20
+    assert not list(folder.glob(f"[ch]*_{victim}.db")), "what it has counted is with what all the dead have counted"
+    assert list(folder.glob(f"counter_{survivor}.db"))
+    assert value(gateway, "gateway_request_duration_seconds_bucket", model="w/ok", le="+Inf") == 20
+
+
+def count(folder: Path, pid: int, **amounts: float) -> Path:
+    """What worker `pid` has counted, in its file."""
+    file = folder / f"counter_{pid}.db"
+    values = MmapedDict(str(file))
+    for name, amount in amounts.items():
+        values.write_value(mmap_key(name, f"{name}_total", [], [], "Something."), amount, 0.0)
+    values.close()
+    (folder / f"worker-{pid}.lock").touch()
+    return file
+
+
+def counted(folder: Path) -> dict[str, float]:
+    """As a scrape adds it up."""
+    with worker_metrics.settled(folder):
+        return {
+            sample.name: sample.value
+            for one in MultiProcessCollector(None, str(folder)).collect()
+            for sample in one.samples
+        }
+
+
+def test_what_the_dead_have_counted_is_one_file(tmp_path):
+    for pid in (11, 12, 13):
+        count(tmp_path, pid, a=1.0, b=pid)
+    living = count(tmp_path, 14, a=5.0)
+    with (tmp_path / "worker-14.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for _ in range(2):
+            assert counted(tmp_path) == {"a_total": 8.0, "b_total": 36.0}
+            assert sorted(tmp_path.glob("*.db")) == [living, tmp_path / "counter_dead.db"]
+    assert counted(tmp_path) == {"a_total": 8.0, "b_total": 36.0}
+    assert list(tmp_path.glob("*.db")) == [tmp_path / "counter_dead.db"]
+
+
+@pytest.mark.parametrize("killed_at", ["rename", "unlink", "replace"])
+def test_one_that_is_killed_while_it_adds_up_loses_and_doubles_nothing(tmp_path, monkeypatch, killed_at):
+    count(tmp_path, 11, a=1.0)
+    assert counted(tmp_path) == {"a_total": 1.0}
+    left = count(tmp_path, 12, a=2.0)
+    if killed_at == "rename":
+        (tmp_path / "counter_12.partial").write_bytes(b"\x40\0\0\0half of it")
+    else:
+        worker_metrics._added(left)
+        if killed_at == "replace":
+            left.unlink()
+    assert counted(tmp_path) == {"a_total": 3.0}
+    assert list(tmp_path.glob("*.db")) == [tmp_path / "counter_dead.db"]
+
+
+def test_whoever_reads_meanwhile_sees_every_count_once(tmp_path):
+    count(tmp_path, 10, a=1.0)
+    seen: list[list[float]] = []
+
+    def read() -> None:
+        seen.append([counted(tmp_path)["a_total"] for _ in range(20)])
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for pid in range(11, 31):
+        with (tmp_path / "scrape.lock").open("a") as lock:  # a file is made whole here, as no worker's is read half made
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            count(tmp_path, pid, a=1.0)
+    for reader in readers:
+        reader.join()
+    assert counted(tmp_path) == {"a_total": 21.0}
+    assert len(seen) == 4
+    assert all(values == sorted(values) and values[-1] <= 21.0 for values in seen), "a counter never goes down"
+
+
+def test_files_of_an_operators_folder_stay_as_they_are(tmp_path):
+    file = count(tmp_path, 11, a=1.0)
+    (tmp_path / "worker-11.lock").unlink()
+    assert counted(tmp_path) == {"a_total": 1.0}
+    assert list(tmp_path.glob("*.db")) == [file]
 
 
 def test_a_server_of_one_process_keeps_its_metrics_in_memory(tmp_path, monkeypatch):
