@@ -182,6 +182,11 @@ class AdapterEntry:
     """What the model's card says of requests that say nothing (`reasoning.default_enabled`); None where it says nothing."""
 
     @property
+    def is_usable(self) -> bool:
+        """Whether requests can go to it at all: it is switched on, and lacks nothing that it needs."""
+        return self.is_enabled and self.unconfigured is None and self.provider.unconfigured is None
+
+    @property
     def is_priced(self) -> bool:
         """Whether its price is known: zeros are a price. A local engine costs nothing where nobody says otherwise."""
         return bool(self.prices.known) or self.provider.is_local

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
+from collections.abc import Mapping
 
 from prometheus_client import Counter, Gauge
 
@@ -75,7 +77,10 @@ CHECK_AGE = Gauge(
 )
 MODELS = Gauge("gateway_models", "Models in the catalogue.", multiprocess_mode="livemin")
 
-_adapters: set[tuple[str, str]] = set()
+GONE = math.nan
+"""What a series that has ended is set to in the files of several workers, which know no removal: readers leave it out."""
+
+_shown: dict[Gauge, frozenset[tuple[str, ...]]] = {}
 _told = {TORN: 0, ADOPTED: 0, LOST: 0}
 
 
@@ -109,44 +114,58 @@ async def keep_sampling(every_s: float = SAMPLE_EVERY_S) -> None:
 
 
 def _sample_adapters(catalogue: Catalogue, health: Health) -> None:
+    """What is switched off is neither paused nor down, but its last calls may still be under way."""
     now = time.monotonic()
-    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    breakers: dict[tuple[str, ...], int] = {}
+    in_flight: dict[tuple[str, ...], int] = {}
+    engines: dict[tuple[str, ...], bool] = {}
     for model in catalogue.models:
         for adapter in model.adapters:
             provider = adapter.provider
+            # One model may have several adapters at one provider: they share the labels, the worst counts.
+            key = (model.id, provider.slug)
+            in_flight[key] = in_flight.get(key, 0) + health.in_flight(adapter.id)
+            if not adapter.is_usable:
+                continue
+            breaker, _ = health.breaker(adapter.id, now)
+            breakers[key] = max(breakers.get(key, 0), STATES[breaker])
             engine = health.engine(provider.id) if provider.is_local else None
             if engine is not None:
-                ENGINE_UP.labels(provider.slug).set(engine.is_up)
-            key = (model.id, provider.slug)
-            # One model may have several adapters at one provider: they share the labels, the worst counts.
-            state, in_flight = seen.get(key, (0, 0))
-            breaker, _ = health.breaker(adapter.id, now)
-            seen[key] = (max(state, STATES[breaker]), in_flight + health.in_flight(adapter.id))
-    for key, (state, in_flight) in seen.items():
-        BREAKER.labels(*key).set(state)
-        UPSTREAM_IN_FLIGHT.labels(*key).set(in_flight)
-    _drop(_adapters - seen.keys())
-    _adapters.clear()
-    _adapters.update(seen)
+                engines[(provider.slug,)] = engine.is_up
+    _show(BREAKER, breakers)
+    _show(UPSTREAM_IN_FLIGHT, in_flight)
+    _show(ENGINE_UP, engines)
 
 
 def _sample_gate(catalogue: Catalogue, gate: Gate) -> None:
     now, capacity = time.monotonic(), gate.capacity
-    providers = {adapter.provider.slug: adapter.provider for model in catalogue.models for adapter in model.adapters}
-    for slug, provider in providers.items():
-        for fault, count in capacity.pools.out(provider, now, capacity.revision).items():
-            KEYS_OUT.labels(slug, fault.value.replace(" ", "_")).set(count)
+    providers = {
+        adapter.provider.slug: adapter.provider
+        for model in catalogue.models
+        for adapter in model.adapters
+        if adapter.is_usable
+    }
+    _show(
+        KEYS_OUT,
+        {
+            (slug, fault.value.replace(" ", "_")): count
+            for slug, provider in providers.items()
+            for fault, count in capacity.pools.out(provider, now, capacity.revision).items()
+        },
+    )
     SHARED_LIMITS_UP.set(gate.shared is None or not gate.shared.is_away)
 
 
-def _drop(gone: set[tuple[str, str]]) -> None:
-    """Forget adapters that the catalogue no longer has. Files of several workers know no removal: there they are zeroed."""
-    for key in gone:
-        for gauge in (BREAKER, UPSTREAM_IN_FLIGHT):
-            if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-                gauge.labels(*key).set(0)
-            else:
-                gauge.remove(*key)
+def _show(gauge: Gauge, values: Mapping[tuple[str, ...], float]) -> None:
+    """Set the series of `gauge` to `values` by label, and end those that it had before and has no more."""
+    for labels, value in values.items():
+        gauge.labels(*labels).set(value)
+    for labels in _shown.get(gauge, frozenset()) - values.keys():
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            gauge.labels(*labels).set(GONE)
+        else:
+            gauge.remove(*labels)
+    _shown[gauge] = frozenset(values)
 
 
 def _sample_ledger(status: LedgerStatus) -> None:

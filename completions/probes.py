@@ -67,10 +67,10 @@ class EngineProbes:
             await asyncio.sleep(LOOK_AROUND_S)
 
     def _follow(self, loaded: Snapshot) -> None:
-        """Watch the engines of this snapshot, and forget what it no longer has."""
-        adapters = [adapter for model in loaded.catalogue.models for adapter in model.adapters]
-        self._health.forget_others({adapter.id for adapter in adapters}, {adapter.provider.id for adapter in adapters})
+        """Watch the engines of this snapshot, and forget what it no longer has, also the last report of an engine not in use."""
         engines = engines_of(loaded)
+        adapter_ids = {adapter.id for model in loaded.catalogue.models for adapter in model.adapters}
+        self._health.forget_others(adapter_ids, engines.keys())
         for provider_id, (engine, task) in list(self._watched.items()):
             if engines.get(provider_id) != engine:
                 task.cancel()

@@ -75,6 +75,8 @@ class Pauses:
         spans: dict[int, tuple[float, float]] = {}
         for model in current.catalogue.models if self._spans or health.has_tripped() else ():
             for adapter in model.adapters:
+                if not adapter.is_usable:
+                    continue
                 state, error = health.breaker(adapter.id, now)
                 span = self._span(adapter.id, now, is_paused=state is BreakerState.OPEN)
                 if span is None:
@@ -168,6 +170,6 @@ def _engines(health: Health, current: Snapshot) -> Found:
     for model in current.catalogue.models:
         for adapter in model.adapters:
             provider = adapter.provider
-            engine = health.engine(provider.id) if provider.is_local else None
+            engine = health.engine(provider.id) if provider.is_local and adapter.is_usable else None
             if engine is not None and not engine.is_up:
                 yield f"engine:{provider.slug}", f"the engine {provider.name} does not answer: {engine.detail}"

@@ -6,8 +6,9 @@ Asynchronous, so that the gauges are read in the event loop that owns their stat
 from __future__ import annotations
 
 import hmac
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asgiref.sync import sync_to_async
@@ -15,7 +16,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -45,8 +46,17 @@ def read(encode: Callable[[CollectorRegistry], bytes]) -> bytes:
         return encode(REGISTRY)
     with worker_metrics.settled(Path(folder)):
         shared = CollectorRegistry()
-        MultiProcessCollector(shared, folder)  # type: ignore[no-untyped-call]
+        _Workers(shared, folder)  # type: ignore[no-untyped-call]
         return encode(shared)
+
+
+class _Workers(MultiProcessCollector):
+    """What all workers together tell, without the gauges of what the catalogue no longer has (`gauges.GONE`)."""
+
+    def collect(self) -> Iterator[Metric]:
+        for family in super().collect():  # type: ignore[no-untyped-call]
+            family.samples = [sample for sample in family.samples if not math.isnan(sample.value)]
+            yield family
 
 
 async def _check_access(request: HttpRequest) -> None:

@@ -23,7 +23,7 @@ BACKLOG_WARNING_S = 30.0
 def home(request: HttpRequest) -> HttpResponse:
     """What this is, which models there are, and how to call it. For anybody: it names no provider and no variable."""
     models = snapshot.current().catalogue.models if snapshot.is_loaded() else ()
-    able = {model.id for model in models if any(one.is_enabled and not one.unconfigured for one in model.adapters)}
+    able = {model.id for model in models if any(one.is_usable for one in model.adapters)}
     context = {
         "models": sorted(models, key=lambda model: model.id not in able),
         "able": able,
@@ -83,12 +83,12 @@ def _catalogue() -> dict[str, Any]:
 
 
 def _engines() -> dict[str, Any]:
-    """Every local engine that has been probed, by slug."""
+    """Every local engine that is in use and has been probed, by slug."""
     health = runtime.current().health
     engines = {
         adapter.provider.slug: health.engine(adapter.provider.id)
         for model in snapshot.current().catalogue.models
         for adapter in model.adapters
-        if adapter.provider.is_local and adapter.unconfigured is None
+        if adapter.provider.is_local and adapter.is_usable
     }
     return {slug: {"ok": seen.is_up, "detail": seen.detail} for slug, seen in engines.items() if seen is not None}

@@ -256,7 +256,7 @@ class Health:
         return self._engines.get(provider_id)
 
     def forget_others(self, adapter_ids: Collection[int], provider_ids: Collection[int]) -> None:
-        """Drop the state of adapters and engines that the catalogue no longer has, so that memory stays bounded."""
+        """Drop the state of adapters and engines that are no longer there, or watched, so that memory stays bounded."""
         keep_adapters, keep_providers = frozenset(adapter_ids), frozenset(provider_ids)
         self._adapters = {
             key: adapter for key, adapter in self._adapters.items() if key in keep_adapters or adapter.in_flight

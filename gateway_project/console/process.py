@@ -25,7 +25,7 @@ from routingapp.health import EngineView, HealthView
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """An adapter whose breaker is not closed."""
+    """An adapter in use whose breaker is not closed."""
 
     adapter: AdapterEntry
     view: HealthView
@@ -84,7 +84,11 @@ async def _look() -> ProcessView:
         _journal(),
         views,
         {provider_id: seen for provider_id, seen in engines.items() if seen is not None},
-        [Paused(adapter, views[adapter.id]) for adapter in adapters if views[adapter.id].state is not BreakerState.CLOSED],
+        [
+            Paused(adapter, views[adapter.id])
+            for adapter in adapters
+            if adapter.is_usable and views[adapter.id].state is not BreakerState.CLOSED
+        ],
         {adapter.id: _headroom(adapter, runtime.current().pipeline.gate.capacity, now) for adapter in adapters},
     )
 

@@ -17,24 +17,26 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from gateway_project import worker_metrics
-from tests.fakes.catalogue import seed
+from tests.fakes.catalogue import REFUSING_URL, Served, provider_slug, seed
 from tests.live import until
 
 AUTH = {"Authorization": "Bearer scrape-me-0123456789"}
 
 
-def value(gateway, name: str, **labels: str) -> float:
+def samples(gateway) -> list[Sample]:
     # A connection each, so that the kernel deals the scrapes out to the workers.
     with httpx.Client(base_url=gateway.url) as client:
         families = text_string_to_metric_families(client.get("/metrics", headers=AUTH).text)
-        return sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        return [sample for family in families for sample in family.samples]
+
+
+def value(gateway, name: str, **labels: str) -> float:
+    return sum(
+        sample.value for sample in samples(gateway) if sample.name == name and labels.items() <= sample.labels.items()
+    )
 
 
 def is_gone(pid: int) -> bool:
@@ -151,6 +153,39 @@ def test_files_of_an_operators_folder_stay_as_they_are(tmp_path):
     (tmp_path / "worker-11.lock").unlink()
     assert counted(tmp_path) == {"a_total": 1.0}
     assert list(tmp_path.glob("*.db")) == [file]
+
+
+def test_what_is_switched_off_or_removed_is_in_nobodys_gauges(start_gateway, fake):
+    """Whichever worker is scraped, and although the files of the others still hold what they had told."""
+    ours = Served("ok", {"local": True}, base_url=REFUSING_URL)
+    content = seed(fake, {"w/ok": "ok", "w/ours": ours, "w/refused": "status?code=401"})
+    gateway = start_gateway(content, options=("--workers", "2"), METRICS_TOKEN="scrape-me-0123456789")
+    engine, refused = provider_slug("w/ours"), provider_slug("w/refused")
+
+    def seen(name: str, **labels: str) -> int:
+        """How many series."""
+        return sum(1 for sample in samples(gateway) if sample.name == name and labels.items() <= sample.labels.items())
+
+    until(lambda: seen("gateway_engine_up", provider=engine), "the engine is seen to be down")
+    until(lambda: seen("gateway_provider_keys_out", provider=refused) == 2, "keys are watched")
+    assert value(gateway, "gateway_engine_up", provider=engine) == 0
+
+    operate = "from catalog.models import Adapter, Provider; "
+    off = f"Provider.objects.filter(slug='{engine}').update(is_enabled=False); "
+    away = (
+        f"Adapter.objects.filter(provider__slug='{refused}').delete(); Provider.objects.filter(slug='{refused}').delete()"
+    )
+    gateway.manage("shell", "-v", "0", "-c", operate + off + away)
+    until(lambda: not seen("gateway_engine_up"), "the engine is nowhere", 15)
+    until(lambda: not seen("gateway_provider_keys_out", provider=refused), "the keys are nowhere", 15)
+    until(lambda: not seen("gateway_breaker_state", provider=refused), "the breaker is nowhere", 15)
+    for _ in range(10):
+        assert not seen("gateway_engine_up")
+        assert not seen("gateway_breaker_state", provider=engine)
+        assert seen("gateway_breaker_state", provider=provider_slug("w/ok")) == 1
+    gateway.manage("shell", "-v", "0", "-c", operate + off.replace("False", "True"))
+    until(lambda: seen("gateway_engine_up", provider=engine), "it is watched again", 15)
+    assert value(gateway, "gateway_engine_up", provider=engine) == 0
 
 
 def test_a_server_of_one_process_keeps_its_metrics_in_memory(tmp_path, monkeypatch):
