@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import pytest
 from prometheus_client import REGISTRY
 
@@ -82,6 +84,16 @@ def test_sums_and_histograms_agree_on_every_bound(histogram, bounds):
         bucket.get() for bucket in other._buckets
     ]
     assert mine._sum.get() == pytest.approx(other._sum.get())
+
+
+@pytest.mark.parametrize(
+    ("bounds", "seconds"),
+    [(instruments.FIRST_TOKEN_S, (0.008, 0.02)), (instruments.LONG_S, (500, 700))],
+    ids=["first tokens of an engine nearby", "answers of ten minutes"],
+)
+def test_what_is_usual_at_the_ends_is_told_apart(bounds, seconds):
+    quick, slow = (bisect_left(bounds, one) for one in seconds)
+    assert quick < slow
 
 
 def test_a_limit_of_ours_is_counted_by_its_kind_and_a_providers_is_not():

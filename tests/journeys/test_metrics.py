@@ -299,4 +299,6 @@ def test_what_is_refused_while_a_breaker_is_open_is_the_providers_fault_too(watc
     assert ask(watched, "m/broken").status_code == 503
     of = {"model": "m/broken", "provider": "none", "error_type": "provider_unavailable"}
     assert refused.change("gateway_errors_total", **of, domain="provider") == 1
+    assert refused.change("gateway_failures_total", domain="provider") == 1
     assert scrape.change("gateway_errors_total", domain="gateway") == 0
+    assert scrape.change("gateway_failures_total", domain="gateway") == 0
