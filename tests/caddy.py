@@ -27,6 +27,7 @@ class Caddy:
     def __init__(self, directory: Path, port: int) -> None:
         self._directory = directory
         self._changes = {
+            "\n{\n": "\n{\n\tadmin off\n",
             "\ngateway.example.org {": f"\nhttp://127.0.0.1:{(own_port := free_port())} {{",
             "reverse_proxy 127.0.0.1:8080 {": f"reverse_proxy 127.0.0.1:{port} {{",
         }
@@ -40,7 +41,7 @@ class Caddy:
             assert ours in site, f"{FILE} has no {ours!r} any more"
             site = site.replace(ours, here)
         file = self._directory / "Caddyfile"
-        file.write_text("{\n\tadmin off\n}\n" + site)
+        file.write_text(site)
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [BINARY, "run", "--adapter", "caddyfile", "--config", str(file)],

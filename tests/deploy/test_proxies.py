@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+import yaml
 
+from catalog.models import Provider
+from gateway_project import settings
 from tests.caddy import BINARY, FILE, Caddy, needs_caddy
 from tests.deploy.supervision import Served
 from tests.fakes.catalogue import seed
-from tests.live import Gateway, until
+from tests.live import ROOT, Gateway, until
 from tests.nginx import Nginx, needs_nginx
 
 CHAT = "/v1/chat/completions"
@@ -33,7 +38,10 @@ def behind(tmp_path_factory, fake, migrated_database) -> Iterator[Gateway]:
         "FAILED_AUTH_LIMIT": "3",
     } | LOGGED
     directory = tmp_path_factory.mktemp("behind") / "gateway"
-    models = {"fake/ok": "ok", "fake/steady": "ok?tokens=8&delay=0.15"}
+    models = {
+        "fake/ok": "ok", "fake/steady": "ok?tokens=8&delay=0.15", "fake/long": "ok?tokens=200&delay=0.1",
+        "fake/late": "ok?delay=20",
+    }  # fmt: skip
     with Served(directory, seed(fake, models), environment, database=migrated_database) as gateway:
         yield gateway
 
@@ -79,6 +87,35 @@ def test_a_body_that_is_too_large_gets_the_gateways_own_refusal(proxy):
     assert response.json()["error"]["metadata"]["error_type"] == "payload_too_large"
 
 
+def test_a_client_that_leaves_a_stream_ends_the_providers_call(proxy, fake, marker):
+    body = {"model": "fake/long", "stream": True, "messages": MESSAGES, "user": marker}
+    with httpx.Client(base_url=proxy.base_url, headers=proxy.headers, verify=False, timeout=20) as client:
+        with client.stream("POST", CHAT, json=body) as response:
+            next(response.iter_raw())
+        left_at = time.monotonic()
+    call = fake.call_with(marker, until=lambda call: call.is_over)
+    assert call.client_left_at is not None, "the answer was read to its end for nobody"
+    assert call.client_left_at - left_at < 2
+
+
+def test_a_client_that_leaves_before_a_whole_answer_ends_the_providers_call(proxy, fake, marker):
+    body = {"model": "fake/late", "messages": MESSAGES, "user": marker}
+    with httpx.Client(base_url=proxy.base_url, headers=proxy.headers, verify=False, timeout=1) as client:
+        with contextlib.suppress(httpx.ReadTimeout):
+            client.post(CHAT, json=body)
+        left_at = time.monotonic()
+    call = fake.call_with(marker, until=lambda call: call.is_over)
+    assert call.client_left_at is not None
+    assert call.client_left_at - left_at < 2
+
+
+def test_a_wish_for_another_protocol_goes_no_further_than_the_proxy(proxy):
+    """Java's client wishes for h2c. Passed on, the gateway would take what follows the head for that protocol, not for a body."""
+    wish = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+    response = proxy.post(CHAT, json={"model": "fake/ok", "messages": MESSAGES}, headers=wish)
+    assert response.status_code == 200, response.text
+
+
 @needs_nginx
 def test_pages_know_that_they_are_reached_over_tls(nginx):
     response = nginx.get("/admin/login/")
@@ -95,6 +132,19 @@ def test_a_form_of_admin_is_accepted_through_the_proxy(nginx):
     origin = {"Origin": "https://gateway.example.org", "Referer": "https://gateway.example.org/admin/login/"}
     answer = nginx.post("/admin/login/", data=form, headers=origin)
     assert answer.status_code == 200, "403 would mean that the gateway did not believe X-Forwarded-Proto"
+
+
+def test_the_proxies_are_more_patient_than_the_gateway_and_take_larger_bodies():
+    """So that a refusal is the gateway's, in the envelope of its errors."""
+    stanzas = yaml.safe_load((ROOT / "catalog" / "providers.yaml").read_text())["providers"]
+    totals_s = [Provider().total_timeout_s, *(stanza.get("timeouts", {}).get("total", 0) for stanza in stanzas)]
+    nginx, caddy = (ROOT / "deploy" / "nginx" / "gateway.conf").read_text(), FILE.read_text()
+    (nginx_s,) = re.findall(r"proxy_read_timeout (\d+)s;", nginx)
+    (caddy_min,) = re.findall(r"response_header_timeout (\d+)m\n", caddy)
+    assert min(int(nginx_s), 60 * int(caddy_min)) > max(totals_s)
+    (nginx_mib,) = re.findall(r"client_max_body_size (\d+)m;", nginx)
+    (caddy_mb,) = re.findall(r"max_size (\d+)MB\n", caddy)
+    assert min(int(nginx_mib) * 2**20, int(caddy_mb) * 10**6) > settings.MAX_BODY_MB * 2**20
 
 
 # --- Where a request comes from ---------------------------------------------------------------------------------------
