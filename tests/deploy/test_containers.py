@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from django.core.management import call_command
 from django.urls import resolve
 
+from catalog import loader
 from gateway_project import settings
 from tests.live import ROOT
 
@@ -48,6 +50,10 @@ def test_the_image_installs_by_hash_and_runs_as_nobody_special():
     assert dockerfile.index("\nUSER 10001") < dockerfile.index("\nCMD ")
 
 
+def read_compose() -> dict:
+    return yaml.safe_load((CONTAINER / "compose.yaml").read_text())
+
+
 def lint(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a linter that comes as a Python package."""
     command = [Path(sys.executable).with_name(program), *arguments]
@@ -70,7 +76,7 @@ def test_kubernetes_knows_every_field_of_the_manifests(file, tmp_path):
 
 
 def test_compose_waits_for_running_answers_and_keeps_its_volumes():
-    compose = yaml.safe_load((CONTAINER / "compose.yaml").read_text())
+    compose = read_compose()
     gateway = compose["services"]["gateway"]
     assert int(gateway["stop_grace_period"].removesuffix("s")) > 2 * settings.SHUTDOWN_GRACE_S
     named = {volume.split(":")[0] for service in compose["services"].values() for volume in service.get("volumes", [])}
@@ -79,10 +85,10 @@ def test_compose_waits_for_running_answers_and_keeps_its_volumes():
 
 
 def test_compose_mounts_files_that_exist_and_embeds_yaml():
-    compose = yaml.safe_load((CONTAINER / "compose.yaml").read_text())
+    compose = read_compose()
     mounted = [volume.split(":")[0] for service in compose["services"].values() for volume in service.get("volumes", [])]
     files = [name for name in mounted if name.startswith(".")]
-    assert len(files) == 2
+    assert len(files) == 3
     assert [name for name in files if not (CONTAINER / name).is_file()] == []
     used = {config["source"] for service in compose["services"].values() for config in service.get("configs", [])}
     assert used == set(compose["configs"])
@@ -90,12 +96,71 @@ def test_compose_mounts_files_that_exist_and_embeds_yaml():
         assert isinstance(yaml.safe_load(config["content"]), dict)
 
 
+def test_compose_and_its_example_know_the_same_variables():
+    text = (CONTAINER / "compose.yaml").read_text()
+    example = (CONTAINER / ".env.example").read_text()
+    assert set(re.findall(r"\$\{([A-Z_]+)", text)) == set(re.findall(r"^#?([A-Z_]+)=", example, re.M))
+    required = set(re.findall(r"\$\{([A-Z_]+):\?", text))
+    assert required == set(re.findall(r"^([A-Z_]+)=$", example, re.M)), "an example with values is deployed as it stands"
+    for name, default in re.findall(r"\$\{([A-Z_]+):-([^}]+)\}", text):
+        assert f"\n#{name}={default}\n" in example
+
+
+def test_compose_gives_the_gateway_no_password_of_others_and_puts_none_into_a_url():
+    gateway = read_compose()["services"]["gateway"]
+    assert gateway["env_file"] == "gateway.env"
+    assert not [value for value in gateway["environment"].values() if "GRAFANA" in value]
+    assert not [value for value in gateway["environment"].values() if "://" in value and "$" in value]
+    assert gateway["environment"]["REQUIRE_API_KEY"].endswith(":-true}"), "port 80 is open to all"
+    assert {".env", "gateway.env"} <= set((ROOT / ".gitignore").read_text().split()), "files of secrets can be committed"
+
+
+def test_compose_says_where_things_are_as_the_image_does():
+    gateway = read_compose()["services"]["gateway"]
+    image = dict(re.findall(r"([A-Z_]+)=(\S+)", (CONTAINER / "Dockerfile").read_text()))
+    assert {name: gateway["environment"][name] for name in ("PORT", "VAR_DIR")} == {
+        name: image[name] for name in ("PORT", "VAR_DIR")
+    }
+    assert gateway["ports"] == [f"80:{image['PORT']}"]
+    assert f"gateway:{image['VAR_DIR']}" in gateway["volumes"]
+
+
+def test_every_image_of_compose_has_a_version():
+    images = [service["image"] for service in read_compose()["services"].values() if "image" in service]
+    assert len(images) == 5
+    assert [image for image in images if not re.search(r":v?\d+(\.\d+)*$", image)] == []
+
+
+def test_compose_waits_for_a_database_that_takes_connections():
+    """Over the socket `pg_isready` is content with the server that only creates the database."""
+    (check,) = [
+        service["healthcheck"]["test"] for name, service in read_compose()["services"].items() if name == "postgres"
+    ]
+    assert check[check.index("--host") + 1] == "127.0.0.1"
+
+
+@pytest.mark.django_db
+def test_the_engine_of_compose_is_a_model_that_can_be_loaded():
+    file = CONTAINER / "vllm.yaml"
+    (wanted,) = yaml.safe_load(file.read_text())["models"]
+    (path,) = re.findall(r"manage\.py loadmodels (\S+)", file.read_text())
+    command = read_compose()["services"]["vllm"]["command"]
+    assert f"--served-model-name={wanted['provider_model_id']}" in command
+    assert f"--max-model-len={wanted['context_length']}" in command
+    assert f"./vllm.yaml:{path}:ro" in read_compose()["services"]["gateway"]["volumes"]
+    call_command("loadmodels", verbosity=0)
+    call_command("loadmodels", str(file), verbosity=0)
+    (model,) = [one for one in loader.load({"LOCAL_BASE_URL": "http://vllm:8000/v1"}.get).models if one.id == wanted["id"]]
+    (adapter,) = model.adapters
+    assert (adapter.unconfigured, adapter.provider.base_url) == (None, "http://vllm:8000/v1")
+
+
 @pytest.mark.skipif(
     not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0,
     reason="no docker compose",
 )
 def test_docker_reads_compose():
-    environment = dict.fromkeys(("POSTGRES_PASSWORD", "GRAFANA_PASSWORD"), "x")
+    environment = dict.fromkeys(("POSTGRES_PASSWORD", "GRAFANA_PASSWORD", "METRICS_TOKEN"), "x")
     command = ["docker", "compose", "--file", str(CONTAINER / "compose.yaml"), "config", "--quiet", "--no-env-resolution"]
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
