@@ -5,36 +5,17 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from django.core.management import call_command
-from django.urls import resolve
 
 from catalog import loader
 from gateway_project import settings
+from tests.deploy.linting import lint
 from tests.live import ROOT
 
 CONTAINER = ROOT / "deploy" / "container"
-KUBERNETES = ROOT / "deploy" / "kubernetes"
-
-
-def manifests() -> dict[str, dict]:
-    found = {}
-    for file in KUBERNETES.glob("*.yaml"):
-        for document in yaml.safe_load_all(file.read_text()):
-            found[document["kind"]] = document
-    return found
-
-
-def containers() -> list[dict]:
-    return [container for kind in ("Deployment", "Job") for container in pod(manifests()[kind])["containers"]]
-
-
-def pod(manifest: dict) -> dict:
-    return manifest["spec"]["template"]["spec"]
 
 
 def test_the_image_contains_every_package_and_no_secret():
@@ -54,25 +35,11 @@ def read_compose() -> dict:
     return yaml.safe_load((CONTAINER / "compose.yaml").read_text())
 
 
-def lint(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a linter that comes as a Python package."""
-    command = [Path(sys.executable).with_name(program), *arguments]
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60, check=False)
-
-
 def test_hadolint_finds_nothing_in_the_dockerfile(tmp_path):
     found = lint("hadolint", CONTAINER / "Dockerfile")
     assert found.returncode == 0, found.stdout
     (tmp_path / "Dockerfile").write_text("FROM python\nRUN cd /opt\n")
     assert lint("hadolint", tmp_path / "Dockerfile").returncode != 0, "it finds nothing anywhere"
-
-
-@pytest.mark.parametrize("file", sorted(KUBERNETES.glob("*.yaml")), ids=lambda file: file.name)
-def test_kubernetes_knows_every_field_of_the_manifests(file, tmp_path):
-    found = lint("kubernetes-validate", "--strict", file)
-    assert found.returncode == 0, found.stdout + found.stderr
-    (tmp_path / "wrong.yaml").write_text(file.read_text().replace("\nspec:", "\nspec:\n  surprise: true"))
-    assert lint("kubernetes-validate", "--strict", tmp_path / "wrong.yaml").returncode != 0
 
 
 def test_compose_waits_for_running_answers_and_keeps_its_volumes():
@@ -164,34 +131,3 @@ def test_docker_reads_compose():
     command = ["docker", "compose", "--file", str(CONTAINER / "compose.yaml"), "config", "--quiet", "--no-env-resolution"]
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
-
-
-def test_kubernetes_probes_paths_that_exist_and_waits_for_running_answers():
-    deployment = pod(manifests()["Deployment"])
-    (gateway,) = deployment["containers"]
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert resolve(gateway[probe]["httpGet"]["path"]).url_name in ("health-live", "health-ready")
-    pre_stop_s = int(gateway["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert deployment["terminationGracePeriodSeconds"] > pre_stop_s + 2 * settings.SHUTDOWN_GRACE_S
-
-
-def test_kubernetes_takes_secrets_from_a_secret_and_gives_no_privilege():
-    for container in containers():
-        assert container["envFrom"] == [{"secretRef": {"name": "gateway"}}]
-        assert not {variable["name"] for variable in container["env"]} & {"SECRET_KEY", "DATABASE_URL", "METRICS_TOKEN"}
-        assert container["securityContext"]["allowPrivilegeEscalation"] is False
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True
-
-
-def test_what_kubernetes_scales_by_and_selects_exists():
-    found = manifests()
-    (metric,) = [
-        metric["pods"]["metric"]["name"]
-        for metric in found["HorizontalPodAutoscaler"]["spec"]["metrics"]
-        if "pods" in metric
-    ]
-    assert metric in "".join(file.read_text() for file in (ROOT / "completions").glob("*.py"))
-    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
-    for selector in (found["Service"]["spec"]["selector"], found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"]):
-        assert selector.items() <= labels.items()
-    assert {container["image"] for container in containers()} == {"registry.example.org/gateway:0.1.0"}
