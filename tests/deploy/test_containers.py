@@ -131,3 +131,20 @@ def test_docker_reads_compose():
     command = ["docker", "compose", "--file", str(CONTAINER / "compose.yaml"), "config", "--quiet", "--no-env-resolution"]
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
+
+
+def test_the_scrapes_ask_where_the_gateway_listens():
+    socket = (CONTAINER.parent / "systemd" / "gateway.socket").read_text()
+    image = (CONTAINER / "Dockerfile").read_text()
+    compose = yaml.safe_load((CONTAINER / "compose.yaml").read_text())["configs"]["prometheus"]["content"]
+    (installed,) = re.findall(r"^ListenStream=0\.0\.0\.0:(\d+)$", socket, re.MULTILINE)
+    (contained,) = re.findall(r"\bPORT=(\d+)", image)
+    assert targets((CONTAINER.parent / "prometheus" / "prometheus.yml").read_text()) == [f"127.0.0.1:{installed}"]
+    assert targets(compose) == [f"gateway:{contained}"]
+
+
+def targets(prometheus: str) -> list[str]:
+    (job,) = yaml.safe_load(prometheus)["scrape_configs"]
+    (static,) = job["static_configs"]
+    asked: list[str] = static["targets"]
+    return asked
