@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 
 import pytest
 import yaml
-from django.core.management import call_command
+from django.core.management import call_command, get_commands, load_command_class
 
 from catalog import loader
 from gateway_project import settings
@@ -120,6 +121,25 @@ def test_the_engine_of_compose_is_a_model_that_can_be_loaded():
     (model,) = [one for one in loader.load({"LOCAL_BASE_URL": "http://vllm:8000/v1"}.get).models if one.id == wanted["id"]]
     (adapter,) = model.adapters
     assert (adapter.unconfigured, adapter.provider.base_url) == (None, "http://vllm:8000/v1")
+
+
+def told_commands() -> list[str]:
+    """What deployment files and the guide tell people and containers to run, from the command's name on."""
+    files = [*CONTAINER.glob("*.yaml"), *CONTAINER.parent.glob("kubernetes/*.yaml"), CONTAINER.parent / "README.md"]
+    text = "\n".join(file.read_text() for file in files)
+    told = re.findall(r"(?:exec|run) .* python manage\.py ([^\n]+)", text)
+    started = [" ".join(words.split(", ")) for words in re.findall(r"\[python, manage\.py, ([^\]]+)\]", text)]
+    return [*told, *started]
+
+
+def test_commands_that_are_told_exist_with_their_options():
+    commands = told_commands()
+    assert len(commands) >= 10
+    for command in commands:
+        name, *arguments = shlex.split(command)
+        load_command_class(get_commands()[name], name).create_parser("manage.py", name).parse_args(arguments)
+    for first in ("createsuperuser", "createapikey"):
+        assert len([command for command in commands if command.startswith(first)]) >= 2, "the first use is not told"
 
 
 @pytest.mark.skipif(
