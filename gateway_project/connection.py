@@ -15,10 +15,11 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from completions.underway import generation_id
 from gateway_project.errors import GatewayError, InvalidRequest, RequestTimedOut
+from gateway_project.framing import FramedConnection
 
 access = logging.getLogger("gateway.access")
 
@@ -45,7 +46,7 @@ class HeadTooLarge(InvalidRequest):
     status = 431
 
 
-class PatientConnection(HttpToolsProtocol):
+class PatientConnection(FramedConnection):
     """What uvicorn makes for every connection (`server.run`)."""
 
     _deadline: asyncio.TimerHandle | None = None
