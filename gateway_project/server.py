@@ -13,6 +13,7 @@ import uvicorn
 from django.conf import settings
 
 from gateway_project.connection import PatientConnection
+from gateway_project.workers import Workers
 
 log = logging.getLogger("gateway.server")
 
@@ -80,27 +81,32 @@ def run(host: str, port: int, *, fd: int | None = None, workers: int = 1, reload
         supervising.setLevel(logging.INFO)
         supervising.addFilter(_tell_of_dead_workers)
     module, _, attribute = settings.ASGI_APPLICATION.rpartition(".")
-    uvicorn.run(
-        f"{module}:{attribute}",
-        host=host,
-        port=port,
-        fd=fd,
-        backlog=BACKLOG,
-        workers=workers,
-        loop="uvloop",
-        http=PatientConnection,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(settings.FORWARDED_ALLOW_IPS),
-        forwarded_allow_ips=settings.FORWARDED_ALLOW_IPS,
-        timeout_keep_alive=IDLE_S,
-        timeout_graceful_shutdown=math.ceil(settings.SHUTDOWN_GRACE_S),
-        timeout_worker_healthcheck=WORKER_START_S,
+    options: dict[str, Any] = {
+        "app": f"{module}:{attribute}",
+        "host": host,
+        "port": port,
+        "fd": fd,
+        "backlog": BACKLOG,
+        "workers": workers,
+        "loop": "uvloop",
+        "http": PatientConnection,
+        "ws": "none",
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": bool(settings.FORWARDED_ALLOW_IPS),
+        "forwarded_allow_ips": settings.FORWARDED_ALLOW_IPS,
+        "timeout_keep_alive": IDLE_S,
+        "timeout_graceful_shutdown": math.ceil(settings.SHUTDOWN_GRACE_S),
+        "timeout_worker_healthcheck": WORKER_START_S,
         **_reload_options(reload),
-    )
+    }
+    if workers == 1 or reload:
+        uvicorn.run(**options)
+        return
+    config = uvicorn.Config(**options)
+    Workers(config, sockets=[config.bind_socket()]).run()
 
 
 def _tell_of_dead_workers(record: logging.LogRecord) -> bool:
