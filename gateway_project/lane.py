@@ -176,6 +176,11 @@ class Conversation:
                 async for part in events:
                     await self._send({"type": "http.response.body", "body": part, "more_body": True})
                     self._last_sent = time.monotonic()
+            except asyncio.CancelledError:
+                if self._is_gone:
+                    raise
+                # By the server, whose time is over. The events have said so; their body is still to be ended as a whole one.
+                log.warning("a stream was cut off at the end of the time to shut down (SHUTDOWN_GRACE_S)")
             finally:
                 keeping.cancel()
             await self._send({"type": "http.response.body", "body": b""})

@@ -26,6 +26,14 @@ class Served(Gateway):
     def command(self) -> list[str]:
         return [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(self.port), *self._options]
 
+    def wait_for_the_end(self) -> int:
+        """The exit code of a process that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(20)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
 
 class Supervised(Served):
     """As `gateway.service` with `gateway.socket` runs it; `states` collects what the supervisor is told."""
@@ -58,14 +66,6 @@ class Supervised(Served):
 
     def wait_for(self, state: str, within_s: float = 5) -> None:
         until(lambda: self.heard(state), f"the supervisor is told {state}", within_s)
-
-    def wait_for_the_end(self) -> int:
-        """The exit code of a process that ends by itself."""
-        assert self._process is not None
-        return self._process.wait(20)
-
-    def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
 
 
 def workers_of(pid: int) -> set[int]:
