@@ -11,10 +11,17 @@ EXPOSED = (
     "X-Generation-Id", "X-Request-Id", "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
     "WWW-Authenticate", "Accept-Encoding",
 )  # fmt: skip
-READABLE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": ", ".join(EXPOSED)}
+TYPED = {"X-Content-Type-Options": "nosniff"}
+"""On every response: that it is what its type says, and no script or page because it looks like one."""
+READABLE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": ", ".join(EXPOSED), **TYPED}
 """On every response of the API: that its body and these of its headers may be read."""
 
 PREFLIGHT_S = "86400"
+
+
+def in_bytes(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """`headers` as ASGI takes them."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def preflight(request: HttpRequest) -> HttpResponse | None:

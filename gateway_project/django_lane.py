@@ -6,14 +6,15 @@ Django writes a body of any size to a file before it looks at the first byte, fo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from io import BytesIO
 from typing import Any
 
 from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 
 from completions import envelope
 from completions.reply import Reply
-from gateway_project import body
+from gateway_project import body, browsers, misses
 from gateway_project.errors import GatewayError
 
 Message = Mapping[str, Any]
@@ -32,7 +33,7 @@ class DjangoLane(ASGIHandler):
         except body.ClientGone:
             return
         except GatewayError as error:
-            await _refuse(error, body.lingering(receive, send))
+            await _refuse(error, scope, body.lingering(receive, send))
             return
         await super().__call__(scope, _replay(content, receive), send)
 
@@ -47,8 +48,11 @@ def _replay(content: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _refuse(error: GatewayError, send: Send) -> None:
+async def _refuse(error: GatewayError, scope: dict[str, Any], send: Send) -> None:
+    """Answer in the place of Django's middleware, which is not asked."""
     reply = Reply.of(envelope.response(error))
-    headers = [*reply.headers, (b"content-length", b"%d" % len(reply.content))]
+    is_of_api = misses.is_of_api(ASGIRequest(scope, BytesIO()))
+    told = browsers.in_bytes(browsers.READABLE if is_of_api else browsers.TYPED)
+    headers = [*reply.headers, *told, (b"content-length", b"%d" % len(reply.content))]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.content})

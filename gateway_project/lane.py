@@ -40,7 +40,7 @@ SendWhole = Callable[[int, Headers, bytes], bool]
 
 LISTEN_AFTER_S = 0.05
 """What is answered sooner, such as a refusal, is spared the task that listens for its client's leaving."""
-_READABLE = [(name.lower().encode(), value.encode()) for name, value in browsers.READABLE.items()]
+_READABLE = browsers.in_bytes(browsers.READABLE)
 
 
 class ApiLane:

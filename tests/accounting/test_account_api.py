@@ -522,6 +522,7 @@ class TestBrowsers:
         for path in ("/v1/key", "/v1/keys", "/v1/keys/a/b"):
             response = call("GET", path, secret)
             assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
             assert "Access-Control-Allow-Credentials" not in response.headers
         assert "Access-Control-Allow-Origin" not in Client().get("/admin/login/").headers
 

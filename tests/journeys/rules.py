@@ -33,12 +33,21 @@ ALWAYS_READABLE = {
     "pragma",
 }
 """The response headers that browsers show to any script (CORS-safelisted, fetch.spec.whatwg.org)."""
-NO_SCRIPTS_BUSINESS = {"connection", "date", "server", "transfer-encoding", "vary", "x-accel-buffering"}
+NO_SCRIPTS_BUSINESS = {
+    "connection",
+    "date",
+    "server",
+    "transfer-encoding",
+    "vary",
+    "x-accel-buffering",
+    "x-content-type-options",
+}
 
 
 def is_readable_by_browsers(headers: Mapping[str, str]) -> None:
     """A script of another site may read the answer, and each of its headers that says something to clients."""
     assert headers["access-control-allow-origin"] == "*"
+    assert headers["x-content-type-options"] == "nosniff"
     exposed = {name.strip().lower() for name in headers["access-control-expose-headers"].split(",")}
     told = {name.lower() for name in headers if not name.lower().startswith("access-control-")}
     assert told - ALWAYS_READABLE - NO_SCRIPTS_BUSINESS <= exposed

@@ -68,6 +68,7 @@ def test_a_program_whose_base_url_lacks_the_version_is_told_in_json(gateway, pat
 
     assert response.status_code == status
     assert response.headers.get("allow") == ("GET" if status == 405 else None)
+    assert response.headers["x-content-type-options"] == "nosniff"
     error = response.json()["error"]
     assert error["code"] == status
     assert error["message"] == message

@@ -267,6 +267,12 @@ def test_a_refused_key_and_too_large_a_body_can_be_read_by_a_browser(ask_strictl
     large = ask_strictly.chat("fake/ok", messages=[{"role": "user", "content": "x" * 200_000}])
     assert large.status_code == 413
     rules.is_readable_by_browsers(large.headers)
+    page = strict_gateway.client.post("/v1/keys", content=b"x" * 200_000)
+    assert page.status_code == 413
+    rules.is_readable_by_browsers(page.headers)
+    console = strict_gateway.client.post("/admin/login/", content=b"x" * 200_000)
+    assert console.headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in console.headers
 
 
 def test_a_key_is_needed_where_keys_are_required(strict_gateway, fake, marker):
