@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, cast
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
@@ -22,6 +22,7 @@ from completions.api import router as completions_router
 from completions.reply import Reply
 from completions.routing_api import router as routing_router
 from completions.schemas import ChatRequest
+from gateway_project import misses
 from gateway_project.errors import (
     GatewayError,
     InternalError,
@@ -121,6 +122,11 @@ def on_validation_error(request: HttpRequest, error: ValidationError) -> HttpRes
 def on_too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
     """Only account pages get here; the lean lane has its own limit."""
     return reject(request, PayloadTooLarge(f"{error} Send less."))
+
+
+@api.exception_handler(SuspiciousOperation)
+def on_unreadable(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
+    return reject(request, misses.unreadable(error))
 
 
 @api.exception_handler(OperationalError)

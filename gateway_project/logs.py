@@ -35,6 +35,19 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
     return fields
 
 
+class Suspicions(logging.Filter):
+    """What Django calls suspicious is some caller's doing: a line and a warning, without the way through Django's middleware.
+
+    Scanners name hosts that are none of ours all day long; at Django's 30 lines each they would fill the log.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class ConsoleFormatter(logging.Formatter):
     """`21:40:03 INFO gateway.ledger: adopted 3 records segment=…`; what follows of a traceback is indented."""
 

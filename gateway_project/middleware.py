@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
@@ -22,7 +23,11 @@ class AccountPages(MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         if not misses.is_of_api(request):
             return None
-        values = (value for _, given in request.GET.lists() for value in given)
+        try:
+            request.get_host()
+            values = [value for _, given in request.GET.lists() for value in given]
+        except SuspiciousOperation as error:  # Where Django notices, it answers with a page.
+            return envelope.response(misses.unreadable(error))
         if any("\x00" in text for text in (request.path_info, *values)):
             # PostgreSQL takes it for no text at all and fails.
             return envelope.response(InvalidRequest("The address contains the character NUL (%00); leave it out."))

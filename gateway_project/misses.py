@@ -1,14 +1,18 @@
-"""The errors for an address that has nothing, or nothing for this method: the same in both lanes, inside and outside of the API."""
+"""The errors for an address that has nothing, nothing for this method, or that Django does not read: the same in both lanes,
+inside and outside of the API.
+"""
 
 from __future__ import annotations
 
 import re
 
+from django.conf import settings
+from django.core.exceptions import DisallowedHost, SuspiciousOperation, TooManyFieldsSent
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
-from gateway_project.errors import MethodNotAllowed, NotFound
+from gateway_project.errors import InvalidRequest, MethodNotAllowed, NotFound
 
 API = re.compile(r"/(?:api/)?v1/")
 """What the path of a page of the API begins with."""
@@ -29,6 +33,15 @@ def not_allowed(request: HttpRequest, response: HttpResponseBase) -> MethodNotAl
     allowed = ", ".join(sorted(response.get("Allow", "").split(", ")))
     message = f"{request.method} is not allowed here; use {allowed}"
     return MethodNotAllowed(message if is_of_api(request) else f"{message}; {_cure(request)}", headers={"Allow": allowed})
+
+
+def unreadable(error: SuspiciousOperation) -> InvalidRequest:
+    """What Django calls suspicious. Its own words are for operators."""
+    if isinstance(error, TooManyFieldsSent):
+        return InvalidRequest(f"There are more than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} parameters; send fewer.")
+    if isinstance(error, DisallowedHost):
+        return InvalidRequest("The Host header names none of this server's hosts (ALLOWED_HOSTS).")
+    return InvalidRequest("The request cannot be read; send it as the API's pages at /v1/docs say.")
 
 
 def _cure(request: HttpRequest) -> str:

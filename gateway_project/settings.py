@@ -226,7 +226,8 @@ LOGGING = {
         "console": {"()": "gateway_project.logs.ConsoleFormatter"},
         "json": {"()": "gateway_project.logs.JsonFormatter"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "filters": {"suspicions": {"()": "gateway_project.logs.Suspicions"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["suspicions"]}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "gateway": {"level": LOG_LEVEL},

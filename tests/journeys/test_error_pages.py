@@ -109,8 +109,35 @@ def test_a_form_without_its_token_has_to_be_sent_again(gateway):
 
 
 def test_a_host_that_is_none_of_its_own(gateway):
-    is_page(gateway.client.get("/", headers={"Host": "other.example"}), 400, "Bad request", gateway)
+    is_page(gateway.client.get("/", headers={"Host": "scanner.example"}), 400, "Bad request", gateway)
     assert gateway.client.get("/", headers={"Host": HOST}).status_code == 200
+
+    assert "Traceback" not in gateway.log
+    (line,) = [line for line in gateway.log.splitlines() if "scanner.example" in line]
+    assert " WARNING django.security.DisallowedHost: " in line
+
+
+@pytest.mark.parametrize("path", ["/v1/key", "/api/v1/stats", "/v1/nothing"])
+def test_a_program_that_names_another_host_is_told_in_json(gateway, path):
+    response = gateway.client.get(path, headers={"Host": "other.example"})
+
+    assert response.status_code == (404 if path == "/v1/nothing" else 400), "inference takes any host"
+    assert response.json()["error"]["code"] == response.status_code
+    if response.status_code == 400:
+        assert "ALLOWED_HOSTS" in response.json()["error"]["message"]
+        assert response.headers["access-control-allow-origin"] == "*"
+        assert response.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/user", "/v1/stats", "/v1/key", "/v1/generation", "/v1/keys"])
+def test_a_thousand_parameters_are_too_many_and_no_fault_of_the_gateway(gateway, path):
+    response = gateway.client.get(f"{path}?{'&'.join(f'a{number}=1' for number in range(1001))}")
+
+    assert response.status_code == 400, response.text
+    error = response.json()["error"]
+    assert error["message"] == "There are more than 1000 parameters; send fewer."
+    assert error["metadata"]["error_type"] == "invalid_request"
+    assert "Traceback" not in gateway.log
 
 
 def test_a_fault_of_the_gateway_itself_is_told_without_the_database(start_gateway, fake):
