@@ -122,15 +122,19 @@ class KeyPools:
         return bool(self._troubled)
 
     def why_none(self, provider: ProviderEntry, now: float, revision: int) -> str | None:
-        """Why no key of `provider` can be sent, key by key; None if one can."""
+        """Why no key of `provider` can be sent, key by key; None if one can.
+
+        By number, in the order of `provider.api_keys`: callers read it, to whom the names of variables are nothing.
+        """
         if provider.id not in self._troubled:
             return None
         reasons = []
-        for reference in provider.api_keys:
+        for number, reference in enumerate(provider.api_keys, start=1):
             key = self._keys.get((provider.id, reference))
             if key is None or not _is_out(key, now, revision):
                 return None
-            reasons.append(f"{reference} was {key.fault.value if key.fault else 'out'}, {key.out_until - now:.0f} s left")
+            which = f"key {number} of {len(provider.api_keys)}"
+            reasons.append(f"{which} was {key.fault.value if key.fault else 'out'}, {key.out_until - now:.0f} s left")
         return f"no key can be used: {'; '.join(reasons)}"
 
     def out(self, provider: ProviderEntry, now: float, revision: int) -> dict[Fault, int]:

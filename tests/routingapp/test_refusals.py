@@ -63,7 +63,10 @@ def test_keys_that_all_rest_after_a_429_are_a_429_until_the_first_is_back():
     error = refused(world, ProviderRateLimited, now=NOW + 5)
 
     assert (error.status, error.error_type, error.headers["Retry-After"]) == (429, "rate_limit_exceeded", "20")
-    assert "acme/falcon is rate limited. Try again in 20 s. one: no key can be used: ${A} was rate limited" in error.message
+    assert (
+        "acme/falcon is rate limited. Try again in 20 s. one: no key can be used: key 1 of 2 was rate limited"
+        in error.message
+    )
     assert [each["code"] for each in error.metadata["exclusions"]] == ["keys_exhausted"]
     assert error.availability is not None
     assert (error.availability["retryable"], error.availability["retry_after"]) == (True, 20)
@@ -73,7 +76,10 @@ def test_refused_keys_are_a_503():
     world = serve("one", one=KEYED)
     rest(world, "one", 0, 0, fault=Fault.REFUSED)
 
-    assert refused(world, NoCandidates).headers["Retry-After"] == "600"
+    error = refused(world, NoCandidates)
+    assert error.headers["Retry-After"] == "600"
+    assert "key 1 of 2 was refused, 600 s left" in error.message
+    assert "$" not in str(error.body()), "names of variables are the operator's"
 
 
 def test_one_refused_key_among_those_that_rest_is_a_503_too():
