@@ -14,7 +14,7 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 
 from completions import envelope
 from completions.reply import Reply
-from gateway_project import body, browsers, misses
+from gateway_project import body, browsers, collector, misses
 from gateway_project.errors import GatewayError
 
 Message = Mapping[str, Any]
@@ -35,7 +35,10 @@ class DjangoLane(ASGIHandler):
         except GatewayError as error:
             await _refuse(error, scope, body.lingering(receive, send))
             return
-        await super().__call__(scope, _replay(content, receive), send)
+        try:
+            await super().__call__(scope, _replay(content, receive), send)
+        finally:
+            collector.page_served()
 
 
 def _replay(content: bytes, receive: Receive) -> Receive:
