@@ -146,6 +146,7 @@ def route_ended(route: str, method: str, status: int) -> None:
 def refused(domain: str, error_type: str) -> None:
     """Count the failure of a request without a record. No model and no provider had anything to do with it."""
     instruments.ERRORS.labels(OTHER, NONE, domain, error_type if error_type in ERROR_TYPES else "unmapped").inc()
+    _failures[domain].inc()
 
 
 def too_many_wrong_keys() -> None:

@@ -252,6 +252,8 @@ def test_what_is_refused_before_it_has_a_record_is_counted_once(watched, scrape)
     assert scrape.change("gateway_errors_total", **nobody, domain="policy", error_type="rate_limit_exceeded") == 2
     assert scrape.change("gateway_errors_total", **nobody, domain="caller", error_type="payload_too_large") == 1
     assert scrape.change("gateway_errors_total") == 7
+    assert scrape.change("gateway_failures_total", domain="caller") == 5
+    assert scrape.change("gateway_failures_total", domain="policy") == 2
     assert scrape.change("gateway_limit_rejections_total", limit="wrong_keys") == 2
     assert scrape.change("gateway_limit_rejections_total", limit="rate") == 0
     assert scrape.change("gateway_http_requests_total", route="/v1/chat/completions", status="413") == 1
