@@ -9,7 +9,7 @@ import orjson
 from django.http import HttpRequest
 from pydantic import BaseModel, ValidationError
 
-from completions import complaints
+from completions import breadth, complaints
 from gateway_project.errors import GatewayError, InvalidRequest, Unprocessable, UnsupportedMediaType
 
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -38,6 +38,7 @@ def read(request: HttpRequest) -> dict[str, Any]:
         )
     if not request.body:
         raise InvalidRequest("The body is empty; send a JSON object")
+    breadth.refuse_too_many_values(request.body)
     try:
         body = orjson.loads(request.body)
     except orjson.JSONDecodeError as error:
@@ -67,7 +68,8 @@ def refusal(problems: Sequence[Mapping[str, Any]]) -> GatewayError:
         for problem in found
     ]
     # Of a union's complaints the one that got furthest is the one that helps.
-    path, (first, *others) = max(by_path.items(), key=lambda item: len(item[0]))
+    path, found = max(by_path.items(), key=lambda item: len(item[0]))
+    first, *others = sorted(found, key=lambda problem: problem["type"] not in RANGE_ERRORS)
     is_range = all(problem["type"] in RANGE_ERRORS for problem in problems)
     message = complaints.say(first, others)
     if path:

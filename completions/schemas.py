@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from typing_extensions import TypedDict
 
-from completions import reasoning
+from completions import breadth, reasoning
+from completions.breadth import FIRST_ONLY
 
 Number = Annotated[float, Field(strict=False)]
 Effort = Literal["max", "xhigh", "high", "medium", "low", "minimal", "none"]
@@ -39,6 +40,9 @@ Kept = BeforeValidator(_nests_within_limit)
 """For fields of a free shape that are recorded as they came, or have no use for depth. What holds schemas and messages has."""
 
 
+Objects = Annotated[list[dict[str, Any]], FIRST_ONLY]
+
+
 class Part(TypedDict, extra_items=Any):  # type: ignore[call-arg]
     """A content part; each type has its own further fields (openrouter.md 1.2)."""
 
@@ -47,10 +51,10 @@ class Part(TypedDict, extra_items=Any):  # type: ignore[call-arg]
 
 class Message(TypedDict, total=False, extra_items=Any):  # type: ignore[call-arg]
     role: Annotated[Literal["system", "developer", "user", "assistant", "tool", "function"], Field()]
-    content: str | list[Part] | None
+    content: str | Annotated[list[Part], FIRST_ONLY] | None
     name: str | None
     tool_call_id: str
-    tool_calls: list[dict[str, Any]] | None
+    tool_calls: Objects | None
 
 
 class Reasoning(BaseModel):
@@ -74,12 +78,14 @@ class ChatRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: Annotated[str, Field(min_length=1, max_length=300)] | None = None
-    models: list[Annotated[str, Field(min_length=1, max_length=300)]] | None = Field(None, max_length=20)
-    messages: list[Message] | None = Field(None, min_length=1)
+    models: Annotated[list[Annotated[str, Field(min_length=1, max_length=300)]], FIRST_ONLY] | None = Field(
+        None, max_length=20
+    )
+    messages: Annotated[list[Message], FIRST_ONLY] | None = Field(None, min_length=1, max_length=breadth.MAX_MESSAGES)
     prompt: str | None = None
     provider: dict[str, Any] | None = None
-    plugins: Annotated[list[dict[str, Any]] | None, Kept] = None
-    tools: list[dict[str, Any]] | None = None
+    plugins: Annotated[Objects | None, Kept] = Field(None, max_length=breadth.MAX_WORDS)
+    tools: Objects | None = Field(None, max_length=breadth.MAX_TOOLS)
     tool_choice: Annotated[str | dict[str, Any] | None, Kept] = None
     parallel_tool_calls: StrictBool | None = None
     response_format: dict[str, Any] | None = None
@@ -97,14 +103,14 @@ class ChatRequest(BaseModel):
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     repetition_penalty: float | None = Field(None, ge=0, le=2)
     seed: StrictInt | None = None
-    stop: str | list[str] | None = None
-    logit_bias: dict[str, float] | None = None
+    stop: str | Annotated[list[str], Field(fail_fast=True, max_length=breadth.MAX_WORDS)] | None = None
+    logit_bias: Annotated[dict[str, float] | None, BeforeValidator(breadth.first_wrong_number)] = None
     logprobs: StrictBool | None = None
     top_logprobs: StrictInt | None = Field(None, ge=0, le=20)
     reasoning: Annotated[Reasoning | None, Kept] = None
     reasoning_effort: Effort | None = None
     include_reasoning: StrictBool | None = None
-    modalities: list[str] | None = None
+    modalities: Annotated[list[str], FIRST_ONLY] | None = Field(None, max_length=20)
     session_id: str | None = Field(None, max_length=256)
     prompt_cache_key: str | None = None
     user: str | None = None

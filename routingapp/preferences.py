@@ -24,6 +24,9 @@ _NARROWER = {"fp4": ("mxfp4", "nvfp4"), "fp8": ("mxfp8",)}
 _TOKENS_PER_UNIT = {"prompt": 1_000_000, "completion": 1_000_000, "request": 1, "image": 1, "audio": 1}
 """`max_price` is USD per million tokens for text, and per request, image and audio unit for the rest."""
 
+MAX_NAMES = 1000
+"""In one list: more than there are providers, and few enough to be looked through for each adapter."""
+
 _PERCENTILES = ("p50", "p75", "p90", "p99")
 
 
@@ -121,6 +124,8 @@ def _names(provider: Mapping[str, Any], name: str) -> tuple[str, ...]:
         return ()
     if not isinstance(values, list):
         raise InvalidRequest(f'provider.{name}: {_shown(values)} is not a list of provider slugs, e.g. ["deepseek"]')
+    if len(values) > MAX_NAMES:
+        raise InvalidRequest(f"provider.{name}: must have at most {MAX_NAMES} names, not {len(values)}")
     for index, value in enumerate(values):
         if not isinstance(value, str) or not value.strip():
             raise InvalidRequest(f"provider.{name}[{index}]: {_shown(value)} is not a provider's slug, tag or name")

@@ -17,7 +17,7 @@ import orjson
 from completions.dialects.base import JSON
 
 FORMAT = "anthropic-claude-v1"
-_AFTER = re.compile(r"after-(\d+)")
+_AFTER = re.compile(r"after-([0-9]{1,9})")
 
 Placed = tuple[int, JSON]
 """A block, and how many characters of the message's text stand before it."""
