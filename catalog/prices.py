@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
+
+from catalog import amounts as sums
 
 PRICE_KEYS = (
     "prompt", "completion", "request", "image", "image_token", "image_output", "audio", "audio_output",
@@ -150,11 +152,8 @@ def _amounts(pricing: Mapping[Any, Any], allowed: Sequence[str]) -> Mapping[str,
     for key, price in pricing.items():
         if key not in allowed:
             raise PricingError(f"Unknown price {key!r}; known: {', '.join(allowed)}.")
-        try:
-            amount = Decimal(price) if isinstance(price, str) else None
-        except InvalidOperation:
-            amount = None
-        if amount is None or not amount.is_finite() or amount < 0:
+        amount = sums.read(price) if isinstance(price, str) else None
+        if amount is None or amount < 0:
             raise PricingError(f'{key}: {price!r} is not a price; use a decimal string in USD per token, e.g. "0.000001".')
         amounts[key] = amount
     return MappingProxyType(amounts)

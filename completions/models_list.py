@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
+from catalog import amounts
 from catalog.entries import AdapterEntry, Catalogue, ModelEntry
 from catalog.prices import published
 from gateway_project.errors import InvalidRequest, ModelNotFound
@@ -169,10 +170,7 @@ def _amount(query: Mapping[str, str], name: str) -> Decimal | None:
     text = query.get(name, "")
     if not text:
         return None
-    try:
-        amount = Decimal(text)
-    except ArithmeticError:
-        amount = Decimal("NaN")
-    if not amount.is_finite():
+    amount = amounts.read(text)
+    if amount is None:
         raise InvalidRequest(f"{name}={text[:50]!r} is not a price in USD per million tokens")
     return amount

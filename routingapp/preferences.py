@@ -9,10 +9,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+from catalog import amounts
 from gateway_project.errors import InvalidRequest
 
 QUANTIZATIONS = frozenset(
@@ -165,13 +166,10 @@ def _sort_key(value: Any, path: str) -> SortBy:
 def _number(value: Any, path: str) -> Decimal:
     """A finite number >= 0, given as a JSON number or as a decimal string (the OpenRouter SDKs send strings)."""
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            number = Decimal(str(value))
-        except InvalidOperation:
-            number = Decimal("NaN")
-        if number.is_finite() and number >= 0:
+        number = amounts.read(str(value))
+        if number is not None and number >= 0:
             return number
-    raise InvalidRequest(f'{path}: {_shown(value)} is not a number of at least 0, e.g. 1.5 or "1.5"')
+    raise InvalidRequest(f'{path}: {_shown(value)} is not a number of at least 0 and at most 1e12, e.g. 1.5 or "1.5"')
 
 
 def _max_price(value: Any) -> tuple[tuple[str, Decimal], ...]:

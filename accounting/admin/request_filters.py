@@ -6,7 +6,7 @@ Which of them an index answers, and what that means for the others, is known to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from accounting import moments
 from accounting.models import FAILED, ApiKey, RequestLogQuerySet, UsageTotal
+from catalog import amounts
 from catalog.models import Adapter, LanguageModel, Provider
 from gateway_project.errors import ERROR_TYPES
 
@@ -209,11 +210,8 @@ class CostlierThan(Field):
     title, parameter_name, kind = "costlier than (USD)", "costlier", "number"
 
     def narrow(self, rows: Rows, value: str) -> Rows:
-        try:
-            usd = Decimal(value)
-        except InvalidOperation:
-            usd = Decimal("NaN")
-        if not usd.is_finite():
+        usd = amounts.read(value)
+        if usd is None:
             raise Refused(f"{value!r} is no amount; give US dollars, e.g. 0.05.")
         return rows.filter(cost_usd__gt=min(usd, Decimal(10**6)))
 

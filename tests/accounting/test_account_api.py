@@ -336,6 +336,8 @@ class TestManagement:
             ({"name": "ci", "limit": -1}, 422, "limit"),
             ({"name": "ci", "limit": 0.0000001}, 400, "limit"),
             ({"name": "ci", "limit": "much"}, 400, "limit"),
+            ({"name": "ci", "limit": "1e9999999"}, 400, "limit"),
+            ({"name": "ci", "limit": "1e-9999999"}, 400, "limit"),
             ({"name": "ci", "limit_reset": "yearly"}, 400, "limit_reset"),
             ({"name": "ci", "expires_at": "2020-01-01T00:00:00Z"}, 400, "in the past"),
             ({"name": "ci", "workspace_id": "other"}, 400, "only one workspace"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from accounting import keys
+from catalog import amounts
 
 
 class Command(BaseCommand):
@@ -43,10 +44,10 @@ class Command(BaseCommand):
 
 
 def _amount(given: str | None) -> Decimal | None:
-    try:
-        return Decimal(given) if given else None
-    except InvalidOperation:
-        raise CommandError(f"--limit {given} is not an amount; give USD, e.g. --limit 25") from None
+    amount = amounts.read(given) if given else None
+    if given and amount is None:
+        raise CommandError(f"--limit {given} is not an amount; give USD, e.g. --limit 25")
+    return amount
 
 
 def _moment(given: str | None) -> datetime | None:
