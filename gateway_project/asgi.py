@@ -24,7 +24,7 @@ from gateway_project.lifespan import Lifespan  # noqa: E402
 DJANGO_PAGES = ("docs", "openapi.json", "key", "auth/key", "keys", "credits", "activity", "generation", "stats", "routing")
 """What below /v1 needs the database or a synchronous view, and so goes through Django's own handler."""
 
-_LEAN = re.compile(rf"^/(?:health(?:/|$)|(?:api/)?v1/(?!(?:{'|'.join(map(re.escape, DJANGO_PAGES))})(?:/|$)))")
+_LEAN = re.compile(rf"^/(?:health(?:/|$)|(?:api/)?v1(?:$|/(?!(?:{'|'.join(map(re.escape, DJANGO_PAGES))})(?:/|$))))")
 
 lean_lane = ApiLane()
 django_lane = DjangoLane()

@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from gateway_project.errors import InvalidRequest, MethodNotAllowed, NotFound
 
-API = re.compile(r"/(?:api/)?v1/")
-"""What the path of a page of the API begins with."""
+API = re.compile(r"/(?:api/)?v1(?:/|$)")
+"""What the path of a page of the API begins with, and its base URL is."""
 
 
 def is_of_api(request: HttpRequest) -> bool:

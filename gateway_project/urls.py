@@ -15,6 +15,7 @@ urlpatterns = [
     path("health/ready", views.ready, name="health-ready"),
     path("metrics", metrics.page, name="metrics"),
     # One API under both prefixes: OpenRouter's and OpenAI's.
+    re_path(r"^(?:api/)?v1/?$", views.api_root),
     re_path(r"^(?:api/)?v1/", api.urls),
     path("admin/", admin.site.urls),
 ]

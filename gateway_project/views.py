@@ -6,13 +6,15 @@ import time
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
 from accounting import ledger
 from completions import envelope, runtime, snapshot
+from gateway_project import misses
 
 BACKLOG_WARNING_S = 30.0
 """A journal that waits longer than this for the database is named as degraded."""
@@ -32,6 +34,13 @@ def home(request: HttpRequest) -> HttpResponse:
         "is_key_required": settings.REQUIRE_API_KEY,
     }
     return render(request, "home.html", context)
+
+
+async def api_root(request: HttpRequest) -> HttpResponse:
+    """The base URL of the API itself, which people open and programs ask when a path is missing."""
+    if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+        return HttpResponseRedirect(reverse("v1:openapi-view"))
+    return envelope.response(misses.nothing_at(request))
 
 
 async def live(request: HttpRequest) -> HttpResponse:

@@ -18,7 +18,7 @@ from catalog.entries import AdapterEntry, Catalogue, DialectName, ModelEntry, Pr
 from completions import runtime, snapshot
 from completions.snapshot import Snapshot
 from completions.upstream import Upstream, prepare
-from gateway_project import lane
+from gateway_project import asgi, lane
 from gateway_project.asgi import lean_lane
 from routingapp.entries import RoutingTable
 from tests.fakes.transport import Script, ScriptedDialer
@@ -103,6 +103,24 @@ async def test_a_chat_is_answered_and_recorded_without_a_query(serving, stream):
 async def test_what_is_only_read_is_read_without_a_query(serving, path):
     status, _, body = await call(path, method="GET")
     assert status == 200, body
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/api/v1", "/api/v1/"])
+async def test_the_base_url_itself_leads_people_to_the_pages_and_tells_programs_where_they_are(serving, path):
+    status, headers, _ = await call(path, method="GET", accept="text/html,*/*;q=0.8")
+    assert (status, headers["location"]) == (302, "/v1/docs")
+    for method in ("GET", "POST"):
+        status, _, body = await call(path, method=method, accept="*/*")
+        assert status == 404
+        assert (
+            orjson.loads(body)["error"]["message"] == f"There is nothing at {path}; the API's pages are listed at /v1/docs."
+        )
+    assert asgi._LEAN.match(path)
+
+
+@pytest.mark.parametrize("path", ["/v1/docs", "/api/v1/keys", "/v1beta", "/v12", "/api"])
+def test_pages_and_strangers_do_not_take_the_lean_lane(path):
+    assert not asgi._LEAN.match(path)
 
 
 @pytest.mark.parametrize(
