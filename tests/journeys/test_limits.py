@@ -225,7 +225,7 @@ def test_with_every_key_out_the_adapter_is_left_out_by_name(ask, fake, marker):
 
     error = rules.is_error(response.json(), 503, "provider_unavailable")
     assert [exclusion["code"] for exclusion in error["metadata"]["exclusions"]] == ["keys_exhausted"]
-    assert "key 1 of 2 was refused" in error["message"]
+    assert "key 1 of 3 was refused" in error["message"]
     assert int(response.headers["retry-after"]) > 1
     assert not any(secret in response.text for secret in KEYS.values())
     assert len(fake.calls_with(marker)) == 3
@@ -239,7 +239,7 @@ def test_while_every_key_rests_the_caller_is_rate_limited_and_told_when_to_retur
 
     error = rules.is_error(response.json(), 429, "rate_limit_exceeded")
     assert [exclusion["code"] for exclusion in error["metadata"]["exclusions"]] == ["keys_exhausted"]
-    assert "key 1 of 2 was rate limited" in error["message"]
+    assert "key 1 of 3 was rate limited" in error["message"]
     assert 1 <= int(response.headers["retry-after"]) <= 30
     assert not any(secret in response.text for secret in KEYS.values())
     assert len(fake.calls_with(marker)) == calls, "no key was tried while all rest"
