@@ -24,7 +24,7 @@ from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.http import Http404, HttpRequest
 from django.urls import ResolverMatch, get_resolver, set_script_prefix
 
-from completions import envelope, sse
+from completions import envelope, runtime, sse
 from completions.live import EventSource
 from completions.reply import Headers, Reply
 from gateway_project import body, browsers, misses, observed
@@ -177,10 +177,10 @@ class Conversation:
                     await self._send({"type": "http.response.body", "body": part, "more_body": True})
                     self._last_sent = time.monotonic()
             except asyncio.CancelledError:
-                if self._is_gone:
+                if self._is_gone or runtime.is_ready():
                     raise
-                # By the server, whose time is over. The events have said so; their body is still to be ended as a whole one.
-                log.warning("a stream was cut off at the end of the time to shut down (SHUTDOWN_GRACE_S)")
+                # By the server, which ends. The events have said so; their body is still to be ended as a whole one.
+                log.info("a stream was cut off by the shutdown, at the end of SHUTDOWN_GRACE_S or by a second Ctrl-C")
             finally:
                 keeping.cancel()
             await self._send({"type": "http.response.body", "body": b""})

@@ -109,6 +109,14 @@ def run(host: str, port: int, *, fd: int | None = None, workers: int = 1, reload
     Workers(config, sockets=[config.bind_socket()]).run()
 
 
+def cut_off(handler: Any) -> None:
+    """Cancel the requests of the server whose handler of signals this is. Each tells its caller, is recorded, and ends."""
+    serving = getattr(handler, "__self__", None)
+    if isinstance(serving, uvicorn.Server):
+        for task in serving.server_state.tasks:
+            task.cancel()
+
+
 def _tell_of_dead_workers(record: logging.LogRecord) -> bool:
     """A filter for what uvicorn (0.50) says: a worker's death at INFO, among its greetings and farewells, which stay unsaid."""
     if found := re.fullmatch(r"Child process \[(\d+)\] died", record.getMessage()):
