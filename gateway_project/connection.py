@@ -195,7 +195,7 @@ class PatientConnection(FramedConnection):
         content = orjson.dumps({"error": error.body()})
         self.transport.write(
             STATUS_LINE[error.status]
-            + b"content-type: application/json\r\nconnection: close\r\n"
+            + b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
             + b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (request_id.encode(), len(content))
             + content
         )

@@ -37,6 +37,7 @@ def error(received: bytes, status: int) -> dict:
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), received
     assert b"connection: close" in head.lower()
+    assert b"x-content-type-options: nosniff" in head.lower()
     found = json.loads(body)["error"]
     assert found["code"] == status
     return found
