@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from django.http import HttpRequest
 from ninja.security.base import AuthBase
 
-from accounting import keys
+from accounting import keys, wrong_keys
 from accounting.credentials import KeyEntry, KeyRing
 from gateway_project.errors import PermissionDenied, Unauthenticated
 
@@ -35,7 +35,13 @@ class KeyAuth(AuthBase):
 
     def __call__(self, request: HttpRequest) -> Any:
         request.is_for_account = True  # type: ignore[attr-defined]
-        return self._ring().authenticate(_secret(request), time.time())
+        secret = _secret(request)
+        try:
+            return self._ring().authenticate(secret, time.time())
+        except Unauthenticated as error:
+            if secret is not None:
+                wrong_keys.count(request, error)
+            raise
 
 
 class ManagementAuth(KeyAuth):

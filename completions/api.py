@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any, ClassVar
 
@@ -11,15 +10,14 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from ninja.security.base import AuthBase
 
-from accounting import keys
+from accounting import keys, wrong_keys
 from accounting.credentials import KeyEntry
-from accounting.throttle import Throttle
-from completions import bodies, envelope, intake, metrics, models_list, runtime, snapshot
+from completions import bodies, envelope, intake, models_list, runtime, snapshot
 from completions.exchange import ClientHeaders, Exchange
 from completions.models_list import ModelsQuery
 from completions.reply import Reply
 from completions.schemas import ChatRequest
-from gateway_project.errors import GatewayError, RateLimited, Unauthenticated
+from gateway_project.errors import GatewayError, Unauthenticated
 
 router = Router(tags=["inference"])
 
@@ -41,25 +39,9 @@ def authenticate(request: HttpRequest) -> KeyEntry:
     try:
         return snapshot.current().keys.authenticate(secret, time.time())
     except Unauthenticated as error:
-        if secret is not None and settings.RATE_LIMIT_ENABLED:
-            _count_failure(request.META.get("REMOTE_ADDR", ""), error)
+        if secret is not None:
+            wrong_keys.count(request, error)
         raise
-
-
-_throttle = Throttle(settings.FAILED_AUTH_LIMIT)
-
-
-def _count_failure(address: str, error: Unauthenticated) -> None:
-    """Raise `RateLimited` where an address has sent too many wrong keys within a minute. Good keys are always let in."""
-    wait_s = _throttle.failed(address, time.monotonic())
-    if wait_s:
-        metrics.too_many_wrong_keys()
-        raise RateLimited(
-            f"Too many wrong API keys from this address: more than {_throttle.limit} within a minute. The last one: "
-            f"{error.message}",
-            headers={"Retry-After": str(math.ceil(wait_s))},
-            metadata={"limit_source": "openrouter_admission_control", "limit": _throttle.limit},
-        ) from error
 
 
 _CHAT_BODY = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"}}}}

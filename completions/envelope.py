@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 from django.http import HttpResponse
 
-from completions import underway
-from gateway_project.errors import GatewayError
+from completions import metrics, underway
+from gateway_project.errors import GatewayError, TooManyWrongKeys
 
 
 def response(error: GatewayError, headers: dict[str, str] | None = None) -> HttpResponse:
@@ -16,6 +16,8 @@ def response(error: GatewayError, headers: dict[str, str] | None = None) -> Http
 
     The request under way is told what it was refused with, for whoever counts those without a record.
     """
+    if isinstance(error, TooManyWrongKeys):
+        metrics.too_many_wrong_keys()
     underway.refused(error.domain, error.error_type)
     return json({"error": error.body()}, status=error.status, headers={**error.headers, **(headers or {})})
 

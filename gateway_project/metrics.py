@@ -20,6 +20,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from accounting import wrong_keys
 from completions import envelope, gauges
 from gateway_project import worker_metrics
 from gateway_project.errors import GatewayError, PermissionDenied, Unauthenticated
@@ -60,12 +61,14 @@ class _Workers(MultiProcessCollector):
 
 
 async def _check_access(request: HttpRequest) -> None:
-    """Raise `Unauthenticated` or `PermissionDenied` unless the request has the token or a staff session."""
+    """Raise `Unauthenticated`, `PermissionDenied` or `RateLimited` unless the request has the token or a staff session."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and settings.METRICS_TOKEN:
         if hmac.compare_digest(given.strip().encode(), settings.METRICS_TOKEN.encode()):
             return
-        raise _unauthenticated("That is not METRICS_TOKEN.")
+        error = _unauthenticated("That is not METRICS_TOKEN.")
+        wrong_keys.count(request, error)
+        raise error
     # Whoever brings no session costs no query.
     user = await request.auser() if settings.SESSION_COOKIE_NAME in request.COOKIES else None
     if user is None or not user.is_authenticated:

@@ -21,6 +21,7 @@ and from no module below.
     │   ├── UnsupportedMediaType    415
     │   ├── Unprocessable           422  well-formed, but a value is out of its range
     │   └── RateLimited             429  our own limit
+    │       └── TooManyWrongKeys    429  of one address: it is guessing
     ├── ProviderError               an upstream is at fault
     │   ├── ProviderRejected        400  the upstream refused the request itself: not retried on the same adapter
     │   │   ├── ContextLengthExceeded   400
@@ -56,6 +57,7 @@ from gateway_project.errors.caller import (
     PromptTooLong,
     RateLimited,
     RequestTimedOut,
+    TooManyWrongKeys,
     Unauthenticated,
     Unprocessable,
     UnsupportedMediaType,
@@ -111,6 +113,7 @@ __all__ = (
     "ProviderUnavailable",
     "RateLimited",
     "RequestTimedOut",
+    "TooManyWrongKeys",
     "Unauthenticated",
     "Unprocessable",
     "UnsupportedMediaType",

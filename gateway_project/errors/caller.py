@@ -82,6 +82,10 @@ class RateLimited(CallerError):
     domain = "policy"
 
 
+class TooManyWrongKeys(RateLimited):
+    """Apart from the limits of requests that somebody may make."""
+
+
 def _types(of: type[CallerError]) -> frozenset[str]:
     return frozenset({of.error_type}).union(*(_types(each) for each in of.__subclasses__()))
 
