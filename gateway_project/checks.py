@@ -8,6 +8,20 @@ from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
 
 
+@register()
+def database_in_use(app_configs: Any, **kwargs: Any) -> list[Any]:
+    """Said at every start: whoever sets DATABASE_URL believes that it is used."""
+    if not settings.DATABASE_URL_IS_IGNORED:
+        return []
+    return [
+        Warning(
+            f"DATABASE_URL is set and not used: this gateway keeps everything in SQLite, {settings.SQLITE_PATH}",
+            hint="Set USE_SQLITE_LOG=false as well to use it, or unset DATABASE_URL.",
+            id="gateway.W007",
+        )
+    ]
+
+
 @register(Tags.security, deploy=True)
 def production_settings(app_configs: Any, **kwargs: Any) -> list[Any]:
     """What is convenient on a developer's machine and wrong in production."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 import environ
 
 from catalog.limits import amount, problems_of_environment
-from gateway_project import otlp
+from gateway_project import otlp, rules, secret_key
 from gateway_project.variables import Variables
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -23,36 +22,12 @@ variables = Variables(env)
 flag, positive, choice = variables.flag, variables.positive, variables.choice
 
 DEBUG = flag("DEBUG", False)
-VAR_DIR = Path(env.str("VAR_DIR", default="") or BASE_DIR / "var").expanduser().resolve()
-
-
-def _secret_key() -> str:
-    """SECRET_KEY, or one generated once into VAR_DIR. `check --deploy` warns about the generated one."""
-    given = env.str("SECRET_KEY", default="")
-    if given:
-        return str(given)
-    path = VAR_DIR / "secret_key"
-    try:
-        VAR_DIR.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text().strip()
-        with os.fdopen(descriptor, "w") as file:
-            key = secrets.token_urlsafe(48)
-            file.write(key)
-            return key
-    except OSError as error:
-        return variables.refuse(
-            f"SECRET_KEY is not set and {path} cannot be written: {error}; set VAR_DIR to another folder", ""
-        )
-
-
-SECRET_KEY = _secret_key()
-SECRET_KEY_IS_GENERATED = not env.str("SECRET_KEY", default="")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-PORT = int(positive("PORT", 8080))
+VAR_DIR = variables.folder("VAR_DIR", BASE_DIR / "var")
+SECRET_KEY = secret_key.read(variables, VAR_DIR)
+SECRET_KEY_IS_GENERATED = not variables.is_given("SECRET_KEY")
+ALLOWED_HOSTS = variables.words("ALLOWED_HOSTS", rules.host, ["*"])
+CSRF_TRUSTED_ORIGINS = variables.words("CSRF_TRUSTED_ORIGINS", rules.origin)
+PORT = int(positive("PORT", 8080, most=65535))
 
 # Behind a proxy that speaks TLS: uvicorn takes the scheme from it (FORWARDED_ALLOW_IPS), never from strangers' headers.
 HTTPS_ONLY = flag("HTTPS_ONLY", False)
@@ -127,9 +102,7 @@ LANGUAGE_CODE = "en-us"
 
 USE_SQLITE_LOG = flag("USE_SQLITE_LOG", True)
 SQLITE_PATH = Path(
-    env.str("SQLITE_DB_PATH", default="")
-    or env.str("OPENROUTER_SQLITE_DB", default="")
-    or VAR_DIR / "db" / "openrouter_logs.db"
+    variables.text("SQLITE_DB_PATH") or variables.text("OPENROUTER_SQLITE_DB") or VAR_DIR / "db" / "openrouter_logs.db"
 ).expanduser()
 
 
@@ -167,6 +140,7 @@ if USE_SQLITE_LOG:
         variables.refuse(
             f"The folder of {SQLITE_PATH} cannot be made: {error}; set VAR_DIR or SQLITE_DB_PATH to another", None
         )
+DATABASE_URL_IS_IGNORED = USE_SQLITE_LOG and bool(variables.text("DATABASE_URL"))
 DATABASES = {"default": _sqlite() if USE_SQLITE_LOG else _postgresql()}
 
 if not USE_SQLITE_LOG and SECRET_KEY_IS_GENERATED:
@@ -182,6 +156,8 @@ if not USE_SQLITE_LOG and SECRET_KEY_IS_GENERATED:
 
 MODELS_CONFIG = variables.file("MODELS_CONFIG", BASE_DIR / "catalog" / "models.yaml")
 ROUTING_CONFIG = variables.file("ROUTING_CONFIG", BASE_DIR / "routing.yaml")
+for name in ("LOCAL_BASE_URL", "EMBEDDED_BASE_URL", "LLAMA_BASE_URL"):  # models.yaml and the embedded worker read them
+    variables.address(name, rules.base_url)
 OFFLOAD = flag("OFFLOAD", False)
 EMBEDDED_WORKER = flag("EMBEDDED_WORKER", True)
 REQUIRE_API_KEY = flag("REQUIRE_API_KEY", False)
@@ -204,13 +180,13 @@ SHUTDOWN_GRACE_S = positive("SHUTDOWN_GRACE_S", 30, float)
 JOURNAL_DIR = VAR_DIR / "journal"
 JOURNAL_FSYNC = flag("JOURNAL_FSYNC", False)
 LOG_CONTENT = choice("LOG_CONTENT", "none", ("none", "hash", "full"))
-FORWARDED_ALLOW_IPS = env.str("FORWARDED_ALLOW_IPS", default="")
+FORWARDED_ALLOW_IPS = ",".join(variables.words("FORWARDED_ALLOW_IPS", rules.proxy))
 METRICS_TOKEN = variables.text("METRICS_TOKEN")
 ALERT_WEBHOOK_URL = variables.text("ALERT_WEBHOOK_URL")
 if ALERT_WEBHOOK_URL and not ALERT_WEBHOOK_URL.startswith(("https://", "http://")):
     variables.refuse("ALERT_WEBHOOK_URL must start with https:// (or http://); it is not shown here: it is a secret", None)
 OTLP = otlp.read(variables)
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = variables.address("REDIS_URL", rules.redis_url, is_secret=True)
 REDIS_PATIENCE_MS = positive("REDIS_PATIENCE_MS", 5, float)
 
 # --- Logging ----------------------------------------------------------------------------------------------------------

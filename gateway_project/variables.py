@@ -5,7 +5,8 @@ Knows neither which variables there are nor what they are for; that is in `gatew
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,20 +28,71 @@ class Variables:
     def __init__(self, env: environ.Env) -> None:
         self._env = env
         self._problems: list[str] = []
+        self._unreadable: set[str] = set()
+
+    def raw(self, name: str) -> str:
+        """The variable, or what is in the file that `name`_FILE names; empty where it is not set."""
+        try:
+            return str(self._env.str(name, default=""))
+        except (OSError, UnicodeDecodeError) as error:
+            path, cause = self._env.ENVIRON[f"{name}_FILE"], getattr(error, "strerror", None) or error
+            problem = f"{name}_FILE={path!r} cannot be read: {cause}; correct the path, or set {name} instead"
+            self._unreadable.add(name)
+            return self.refuse(problem, "")
+
+    def secret(self, name: str) -> str:
+        """The variable as it is written, space included. One that is set must say something."""
+        value = self.raw(name)
+        if value.strip() or name in self._unreadable or not self.is_given(name):
+            return value
+        return self.refuse(f"{name} holds nothing but white space; set it to a long random text, or unset it", "")
+
+    def is_given(self, name: str) -> bool:
+        """Whether the variable is set to anything, in whichever way."""
+        return any(self._env.ENVIRON.get(each) for each in (f"{name}_FILE", name))
 
     def text(self, name: str) -> str:
         """The variable without the space around it; empty where it is not set."""
-        return str(self._env.str(name, default="")).strip()
+        return self.raw(name).strip()
 
-    def positive(self, name: str, default: float, kind: type = int) -> Any:
-        """The number in variable `name`, of `kind` and above zero."""
+    def address(self, name: str, rule: Callable[[str], str], *, is_secret: bool = False) -> str:
+        """The address in variable `name`, of which `rule` has nothing to complain. One that may hold a password is not shown."""
+        value = self.text(name)
+        if value and (problem := rule(value)):
+            told = f"{name} (not shown here: it may hold a password)" if is_secret or "@" in value else f"{name}={value!r}"
+            return self.refuse(f"{told} {problem}", "")
+        return value
+
+    def words(self, name: str, rule: Callable[[str], str], default: Sequence[str] = ()) -> list[str]:
+        """What variable `name` lists, separated by commas; `rule` has nothing to complain of any."""
+        words = [word for word in map(str.strip, self.text(name).split(",")) if word]
+        for word in words:
+            if problem := rule(word):
+                self.refuse(f"{name}={word!r} {problem}", None)
+        return words or list(default)
+
+    def folder(self, name: str, default: Path) -> Path:
+        """The folder in variable `name`, made where it is missing; this process may write there."""
+        path = Path(self.text(name) or default).expanduser().resolve()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if not os.access(path, os.W_OK | os.X_OK):
+                self.refuse(
+                    f"{name}={str(path)!r} cannot be written to by this user; change its owner, or set another", None
+                )
+        except OSError as error:
+            self.refuse(f"{name}={str(path)!r} cannot be made: {error.strerror}; set {name} to another folder", None)
+        return path
+
+    def positive(self, name: str, default: float, kind: type = int, most: int = 10**9) -> Any:
+        """The number in variable `name`, of `kind`, above zero and at most `most`."""
         raw = self.text(name)
         try:
             value = kind(raw) if raw else default
         except ValueError:
             return self.refuse(f"{name}={raw!r} is not a number; give one above 0, e.g. {name}={default}", default)
-        if value <= 0:
-            return self.refuse(f"{name}={raw!r} must be above 0, e.g. {name}={default}", default)
+        if not 0 < value <= most:  # which "nan" is not either
+            return self.refuse(f"{name}={raw!r} must be above 0 and at most {most}, e.g. {name}={default}", default)
         return value
 
     def flag(self, name: str, default: bool) -> bool:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from django.core.checks import run_checks
+
 from gateway_project import checks
+
+
+def test_a_database_url_that_is_not_used_is_said_so(settings):
+    settings.DATABASE_URL_IS_IGNORED = False
+    assert checks.database_in_use(None) == []
+
+    settings.DATABASE_URL_IS_IGNORED = True
+    assert "gateway.W007" in {found.id for found in run_checks()}
+    (warning,) = checks.database_in_use(None)
+    assert "not used" in warning.msg
+    assert "USE_SQLITE_LOG=false" in (warning.hint or "")
 
 
 def test_processes_without_a_redis_are_told_what_each_has_to_itself(settings):

@@ -75,6 +75,18 @@ def test_the_example_lists_nothing_that_nobody_reads():
         ("GEMINI_RPM_LIMIT", "0"),
         ("ACME_EU_TPD_LIMIT", "1.5"),
         ("ANONYMOUS_RPM_LIMIT", "-3"),
+        ("PORT", "99999"),
+        ("LOCAL_BASE_URL", "localhost:8000"),
+        ("MAX_BODY_MB", "nan"),
+        ("MAX_BODY_MB", "inf"),
+        ("SHUTDOWN_GRACE_S", "1e400"),
+        ("ALLOWED_HOSTS", "https://gateway.example.org"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.0/99"),
+        ("FORWARDED_ALLOW_IPS", "the-proxy"),
+        ("CSRF_TRUSTED_ORIGINS", "x"),
+        ("SECRET_KEY_FILE", "/missing"),
+        ("METRICS_TOKEN_FILE", "/missing"),
+        ("DATABASE_URL_FILE", "/missing"),
     ],
 )
 def test_a_bad_value_stops_the_start_in_under_a_second_naming_the_variable(tmp_path, name, value):
@@ -113,6 +125,58 @@ def test_what_would_never_arrive_over_otlp_stops_the_start(tmp_path, given, said
 )
 def test_standard_words_of_opentelemetry_do_not_stop_a_start_that_sends_nothing(tmp_path, given):
     assert start(tmp_path, **given).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("REDIS_URL", "foo", "is no address of a Redis"),
+        ("REDIS_URL", "http://h:1", "is no address of a Redis"),
+        ("REDIS_URL", "redis://h:pa55word/0", "is no address of a Redis"),
+        ("REDIS_URL", "redis://u:pa55word@h/zz", "must end with the number of a database"),
+        ("LOCAL_BASE_URL", "localhost:8000", "is no address of an HTTP API"),
+        ("EMBEDDED_BASE_URL", "http://:8000", "is no address of an HTTP API"),
+        ("LLAMA_BASE_URL", "u:pa55word@h", "is no address of an HTTP API"),
+        ("SECRET_KEY", " ", "holds nothing but white space"),
+    ],
+)
+def test_an_address_that_cannot_be_one_is_refused_without_showing_it(tmp_path, name, value, rule):
+    refused = start(tmp_path, **{name: value}).stderr.splitlines()[-1]
+    assert re.search(rf"VariablesRefused: {name}.* {rule}.*(give|set) ", refused)
+    assert "pa55word" not in refused
+
+
+def test_addresses_that_are_some_are_taken(tmp_path):
+    good = {
+        "ALLOWED_HOSTS": "gateway.example.org, .example.com,127.0.0.1,[::1],*",
+        "FORWARDED_ALLOW_IPS": "127.0.0.1, 10.0.0.0/8,::1,*",
+        "CSRF_TRUSTED_ORIGINS": "https://gateway.example.org,https://*.example.org:8443",
+        "LOCAL_BASE_URL": "http://[::1]:8000/v1",
+        "LLAMA_BASE_URL": " ",
+    }
+    for redis in ("redis://localhost", "rediss://u:p@h:1/2?protocol=3", "unix:///run/redis.sock?db=1", ""):
+        result = start(tmp_path, **good, REDIS_URL=redis)
+        assert result.returncode == 0, result.stderr
+
+
+def test_a_folder_for_everything_that_cannot_be_made_is_told_where_nothing_else_needs_it(tmp_path):
+    (tmp_path / "file").touch()
+    given = {"SECRET_KEY": "given", "SQLITE_DB_PATH": str(tmp_path / "db.sqlite3")}
+    refused = start(tmp_path, VAR_DIR=str(tmp_path / "file" / "var"), **given).stderr
+    assert "cannot be made: Not a directory; set VAR_DIR to another folder" in refused.splitlines()[-1]
+
+
+def test_a_generated_key_that_is_lost_is_told_with_its_file(tmp_path):
+    (tmp_path / "secret_key").touch()
+    refused = start(tmp_path).stderr.splitlines()[-1]
+    assert f"{tmp_path / 'secret_key'} is empty; put back the key" in refused
+
+
+def test_a_file_that_is_missing_hides_no_other_problem(tmp_path):
+    refused = start(tmp_path, SECRET_KEY_FILE="/missing", PORT="0", REDIS_URL="foo").stderr
+    assert "3 variables cannot be used:" in refused
+    assert "- SECRET_KEY_FILE='/missing' cannot be read: No such file or directory; correct the path" in refused
+    assert not (tmp_path / "secret_key").exists()
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path):
