@@ -36,6 +36,7 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS_ONLY else 0
 SECURE_REFERRER_POLICY = "same-origin"
 # gateway.W006 says it in our words (W004, W012, W016); the proxy redirects (W008); subdomains are not ours to decide (W005, W021).
 SILENCED_SYSTEM_CHECKS = [f"security.W{number}" for number in ("004", "005", "008", "012", "016", "021")]
+LOGIN_REDIRECT_URL = "admin:index"
 X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [

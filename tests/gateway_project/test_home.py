@@ -43,3 +43,12 @@ def test_without_a_model_it_says_how_to_get_one(client):
 def test_it_says_whether_a_key_is_needed(client, settings, required):
     settings.REQUIRE_API_KEY = required
     assert ("Callers need a key" in client.get("/").text) is required
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("place", ["https://elsewhere.example/", "//elsewhere.example", ""])
+def test_a_login_for_a_page_elsewhere_leads_to_the_console(client, django_user_model, place):
+    django_user_model.objects.create_superuser("lin", password="a-long-password-of-tests")
+    given = {"username": "lin", "password": "a-long-password-of-tests", "next": place}
+    response = client.post("/admin/login/", given)
+    assert (response.status_code, response["location"]) == (302, "/admin/")
