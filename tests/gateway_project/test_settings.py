@@ -132,18 +132,18 @@ def test_standard_words_of_opentelemetry_do_not_stop_a_start_that_sends_nothing(
     [
         ("REDIS_URL", "foo", "is no address of a Redis"),
         ("REDIS_URL", "http://h:1", "is no address of a Redis"),
-        ("REDIS_URL", "redis://h:pa55word/0", "is no address of a Redis"),
-        ("REDIS_URL", "redis://u:pa55word@h/zz", "must end with the number of a database"),
+        ("REDIS_URL", "redis://h:hidden/0", "is no address of a Redis"),
+        ("REDIS_URL", "redis://u:hidden@h/zz", "must end with the number of a database"),
         ("LOCAL_BASE_URL", "localhost:8000", "is no address of an HTTP API"),
         ("EMBEDDED_BASE_URL", "http://:8000", "is no address of an HTTP API"),
-        ("LLAMA_BASE_URL", "u:pa55word@h", "is no address of an HTTP API"),
+        ("LLAMA_BASE_URL", "u:hidden@h", "is no address of an HTTP API"),
         ("SECRET_KEY", " ", "holds nothing but white space"),
     ],
 )
 def test_an_address_that_cannot_be_one_is_refused_without_showing_it(tmp_path, name, value, rule):
     refused = start(tmp_path, **{name: value}).stderr.splitlines()[-1]
     assert re.search(rf"VariablesRefused: {name}.* {rule}.*(give|set) ", refused)
-    assert "pa55word" not in refused
+    assert "hidden" not in refused
 
 
 def test_addresses_that_are_some_are_taken(tmp_path):
