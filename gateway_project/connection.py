@@ -27,7 +27,7 @@ CLOSE = (b"connection", b"close")
 LINGER_S = 0.5
 """How long an idle connection is kept at a shutdown: longer than a request is under way that was sent before its client could know.
 
-uvicorn (0.50) closes idle connections at once, and a client that just then sends its next request is answered with a reset.
+uvicorn (0.54) closes idle connections at once, and a client that just then sends its next request is answered with a reset.
 """
 HEAD_LIMIT_BYTES = 64 * 1024
 """Request line and headers, or trailers. One read of the socket may exceed it before it is noticed (asyncio reads 256 KiB)."""

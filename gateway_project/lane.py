@@ -172,13 +172,16 @@ class Conversation:
             await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
             self._last_sent = time.monotonic()
             keeping = asyncio.get_running_loop().create_task(self._keep_alive())
+            is_sending = False
             try:
                 async for part in events:
+                    is_sending = True
                     await self._send({"type": "http.response.body", "body": part, "more_body": True})
+                    is_sending = False
                     self._last_sent = time.monotonic()
             except asyncio.CancelledError:
-                if self._is_gone or runtime.is_ready():
-                    raise
+                if is_sending or self._is_gone or runtime.is_ready():
+                    raise  # Closing the events records it; whoever does not read would keep that waiting.
                 # By the server, which ends. The events have said so; their body is still to be ended as a whole one.
                 log.info("a stream was cut off by the shutdown, at the end of SHUTDOWN_GRACE_S or by a second Ctrl-C")
             finally:

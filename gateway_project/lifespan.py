@@ -112,7 +112,7 @@ def _load_views() -> None:
 def _drain_on_signals() -> None:
     """Tell the runtime of a shutdown as soon as the server hears of it: the lifespan itself is told only after the draining.
 
-    A second Ctrl-C ends the draining. uvicorn (0.50) would leave everything at once then: threads, records that are not in the
+    A second Ctrl-C ends the draining. uvicorn (0.54) would leave everything at once then: threads, records that are not in the
     database yet, and a traceback for each request. Only a third one makes it do so.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -122,12 +122,12 @@ def _drain_on_signals() -> None:
         handler = signal.getsignal(number)
 
         def on_signal(number: int, frame: FrameType | None, handler: Any = handler) -> None:
+            if heard and number != signal.SIGINT:
+                return  # It is ending already. A worker hears of a Ctrl-C from the terminal and then from its parent.
             heard.append(number)
             if len(heard) == 1:
                 runtime.drain()
                 supervisor.stopping()
-            elif number != signal.SIGINT:
-                return  # it is ending already
             elif len(heard) == 2:
                 server.cut_off(handler)
                 return

@@ -118,7 +118,7 @@ def cut_off(handler: Any) -> None:
 
 
 def _tell_of_dead_workers(record: logging.LogRecord) -> bool:
-    """A filter for what uvicorn (0.50) says: a worker's death at INFO, among its greetings and farewells, which stay unsaid."""
+    """A filter for what uvicorn (0.54) says: a worker's death at INFO, among its greetings and farewells, which stay unsaid."""
     if found := re.fullmatch(r"Child process \[(\d+)\] died", record.getMessage()):
         log.warning("worker %s has died; another one is started in its place", found[1])
     return record.levelno >= logging.WARNING

@@ -12,11 +12,16 @@ import httpx
 import pytest
 
 from tests.deploy.supervision import Served
+from tests.fakes.call import Call
 from tests.fakes.catalogue import seed
 from tests.fakes.provider import FakeProvider
 from tests.live import until
 
-MODELS = {"fake/long": "ok?tokens=60&delay=0.1", "fake/endless": "ok?tokens=600&delay=0.1"}
+MODELS = {
+    "fake/long": "ok?tokens=60&delay=0.1",
+    "fake/endless": "ok?tokens=600&delay=0.1",
+    "fake/huge": "huge?kb=65536",
+}
 Serve = Callable[..., Served]
 
 
@@ -85,3 +90,24 @@ def test_a_stream_that_outlasts_the_grace_ends_with_an_error_and_as_a_whole_body
     assert gateway.wait_for_the_end() == 0
     assert "Traceback" not in gateway.log
     assert gateway.log.count("a stream was cut off") == 1
+
+
+def test_a_stream_that_nobody_reads_is_recorded_although_its_body_cannot_be_ended(serve: Serve, fake, marker):
+    gateway = serve(SHUTDOWN_GRACE_S="1")
+    body = json.dumps({**chat("fake/huge"), "user": marker}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect(("127.0.0.1", gateway.port))
+        stalled.sendall(head % len(body) + body)
+        call = fake.call_with(marker)
+        until(lambda: call.events_sent and call.events_sent == _a_moment_later(call), "nothing more fits into the sockets")
+        gateway.signal(signal.SIGTERM)
+        gateway.wait_for_the_end()
+    assert "could not be recorded" not in gateway.log
+    assert gateway.row(user_id=marker)["status_code"] == 499
+
+
+def _a_moment_later(call: Call) -> int:
+    time.sleep(0.3)
+    return call.events_sent
