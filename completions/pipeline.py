@@ -25,7 +25,7 @@ from completions.live import EventSource, LiveStream
 from completions.relay import Identity, StreamRelay
 from completions.streams import OpenStream
 from completions.upstream import Upstream
-from gateway_project.errors import GatewayError, InternalError, NotServing, ProviderError
+from gateway_project.errors import GatewayError, InternalError, ProviderError, ShuttingDown
 from routingapp import plan as planner
 from routingapp.health import Health
 from routingapp.plan import Candidate, Plan
@@ -267,5 +267,5 @@ class Pipeline:
         return internal
 
 
-def _shutting_down() -> NotServing:
-    return NotServing("The gateway is shutting down; send the request again.", headers={"Retry-After": "1"})
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown("The gateway is shutting down; send the request again.", headers={"Retry-After": "1"})

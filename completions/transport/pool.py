@@ -12,7 +12,7 @@ from completions.transport.answer import Answer
 from completions.transport.connection import Connection
 from completions.transport.dialing import Dialer
 from completions.transport.request import Address, RequestHead
-from gateway_project.errors import ConnectionBroken, NotServing, ProviderTimeout, ProviderUnavailable
+from gateway_project.errors import ConnectionBroken, ProviderTimeout, ProviderUnavailable, ShuttingDown
 
 SWEEP_S = 10.0
 """How often idle connections past their time are closed."""
@@ -100,7 +100,7 @@ class Pool:
         self._open.add(connection)
         if self._is_closed:
             connection.abort()
-            raise NotServing("The gateway is shutting down; try again in a moment.", headers={"Retry-After": "1"})
+            raise ShuttingDown("The gateway is shutting down; try again in a moment.", headers={"Retry-After": "1"})
         return connection, within_s - (loop.time() - began)
 
     def _keep(self, connection: Connection) -> None:

@@ -35,7 +35,8 @@ and from no module below.
     ├── NoCandidates                503  no adapter of the model can serve right now, and at another moment one could
     └── GatewayFault                the gateway itself cannot serve
         ├── LedgerUnavailable       503  the request could not be recorded, so it is not served
-        ├── NotServing              503  the process is starting or shutting down
+        ├── NotServing              503  the process is starting, or its database does not answer
+        │   └── ShuttingDown        503  the process ends, as its operator has asked
         └── InternalError           500
 """
 
@@ -62,7 +63,7 @@ from gateway_project.errors.caller import (
     Unprocessable,
     UnsupportedMediaType,
 )
-from gateway_project.errors.gateway import GatewayFault, InternalError, LedgerUnavailable, NotServing
+from gateway_project.errors.gateway import GatewayFault, InternalError, LedgerUnavailable, NotServing, ShuttingDown
 from gateway_project.errors.provider import (
     RAW_LIMIT_CHARS,
     ConnectionBroken,
@@ -113,6 +114,7 @@ __all__ = (
     "ProviderUnavailable",
     "RateLimited",
     "RequestTimedOut",
+    "ShuttingDown",
     "TooManyWrongKeys",
     "Unauthenticated",
     "Unprocessable",

@@ -17,5 +17,11 @@ class NotServing(GatewayFault):
     status = 503
 
 
+class ShuttingDown(NotServing):
+    """No fault: somebody has ended the process, and another one serves or will."""
+
+    domain = "policy"
+
+
 class InternalError(GatewayFault):
     pass

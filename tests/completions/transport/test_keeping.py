@@ -11,7 +11,7 @@ import pytest
 
 from completions.transport import answer as answers
 from completions.transport import pool as pools
-from gateway_project.errors import ConnectionBroken, NotServing
+from gateway_project.errors import ConnectionBroken, ShuttingDown
 from tests.completions.transport.peers import (
     CHUNKED,
     HELLO,
@@ -270,5 +270,5 @@ async def test_closing_the_pool_ends_calls_under_way_and_takes_no_new_ones():
         with pytest.raises(ConnectionBroken):
             await reading
         await asyncio.wait_for(provider.peers[0].left.wait(), 5)
-        with pytest.raises(NotServing):
+        with pytest.raises(ShuttingDown):
             await post(pool, provider.url())
