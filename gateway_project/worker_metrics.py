@@ -97,16 +97,25 @@ def add_up_dead(folder: Path) -> None:
     for begun in folder.glob("*.next"):
         _replace_total(begun)
     for left in sorted(file for kind in _ADDABLE for file in folder.glob(f"{kind}_[0-9]*.db")):
-        owner = _lock_of(folder, _pid_of(left))
-        if not owner.exists():
-            continue
-        with owner.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            # A new worker that happens to get its id waits for the lock.
-            _replace_total(_added(left))
+        with _without(folder, _pid_of(left)) as is_dead:
+            if is_dead:
+                _replace_total(_added(left))
+
+
+@contextlib.contextmanager
+def _without(folder: Path, pid: int) -> Iterator[bool]:
+    """Whether the worker `pid` has died, by its lock. A new worker that happens to get its id waits until this ends."""
+    owner = _lock_of(folder, pid)
+    if not owner.exists():
+        yield False
+        return
+    with owner.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def _added(left: Path) -> Path:
@@ -141,17 +150,17 @@ def forget_dead(folder: Path) -> list[int]:
     """Drop the gauges of workers that have died, and give their ids. Their counters count on, or else sums would go down."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    dead = sorted({pid for pid in map(_pid_of, folder.glob("gauge_live*.db")) if not _is_alive(pid)})
-    for pid in dead:
-        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+    dead = []
+    for pid in sorted({_pid_of(file) for file in folder.glob("gauge_live*.db")}):
+        with _without(folder, pid) as is_dead:
+            if is_dead or not (_lock_of(folder, pid).exists() or _is_running(pid)):
+                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+                dead.append(pid)
     return dead
 
 
-def _pid_of(path: Path) -> int:
-    return int(path.stem.rpartition("_")[2])
-
-
-def _is_alive(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
+    """Whether a process has this id: all that is known in a folder of the operator's, where nobody holds locks."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -159,3 +168,7 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _pid_of(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])
