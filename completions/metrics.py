@@ -17,7 +17,7 @@ from gateway_project.errors import DOMAINS, ERROR_TYPES
 
 OTHER = "other"
 NONE = "none"
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SLOW_START_MS = 5000
 WRONG_KEYS = "wrong_keys"
 _LIMITS = {"rate_limit_exceeded": "rate", "payment_required": "budget"}

@@ -39,7 +39,7 @@ async def application(
     """What the ASGI server calls: once for the lifespan, then for every request."""
     if scope["type"] == "http":
         if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}  # the server, which knows better, sends no content
+            scope = {**scope, "method": "GET"}  # in counts and lines as well; the server knows better, and sends no content
         path = scope["path"]
         # ASGI's path begins with the prefix at which a proxy mounts the gateway (uvicorn's --root-path).
         if prefix := scope.get("root_path"):

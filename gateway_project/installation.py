@@ -81,7 +81,7 @@ def models_able_to_answer() -> tuple[list[str], int]:
     catalogue = loader.load(environment.lookup)
     able: dict[str, bool] = {}
     for model in catalogue.models:
-        ready = [adapter for adapter in model.adapters if adapter.is_enabled and adapter.unconfigured is None]
+        ready = [adapter for adapter in model.adapters if adapter.is_usable]
         if ready:
             able[model.id] = any(adapter.provider.is_local for adapter in ready)
     return sorted(able, key=lambda name: not able[name]), len(catalogue.models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 from django.core.exceptions import SuspiciousOperation
@@ -26,7 +27,8 @@ class AccountPages(MiddlewareMixin):
         try:
             request.get_host()
             values = [value for _, given in request.GET.lists() for value in given]
-        except SuspiciousOperation as error:  # Where Django notices, it answers with a page.
+        except SuspiciousOperation as error:  # Where Django notices, it answers with a page, and says so in this log.
+            logging.getLogger(f"django.security.{type(error).__name__}").warning("%s", error)
             return envelope.response(misses.unreadable(error))
         if any("\x00" in text for text in (request.path_info, *values)):
             # PostgreSQL takes it for no text at all and fails.

@@ -113,5 +113,5 @@ def _begin(scope: Message, headers: Mapping[bytes, bytes]) -> Underway:
 @lru_cache(maxsize=256)
 def template(pattern: str) -> str:
     """`/v1/models/{model_id}` of Django's `^(?:api/)?v1/models/<path:model_id>`: one name for both prefixes."""
-    plain = pattern.replace("^", "").replace("$", "").replace("(?:api/)?", "").replace("\\Z", "")
+    plain = pattern.replace("/?", "").replace("^", "").replace("$", "").replace("(?:api/)?", "").replace("\\Z", "")
     return "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", plain)

@@ -42,7 +42,7 @@ def show(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm(roles.USE_PLAYGROUND):
         raise PermissionDenied
     models = [
-        {"id": model.id, "name": model.name, "able": any(a.is_enabled and not a.unconfigured for a in model.adapters)}
+        {"id": model.id, "name": model.name, "able": any(adapter.is_usable for adapter in model.adapters)}
         for model in catalogue_loader.load(environment.lookup).models
     ]
     settings = {
