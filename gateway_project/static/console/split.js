@@ -114,6 +114,9 @@
     };
     setTimeout(follow, LOOK_EVERY_MS);
 
+    // Whoever was faster than this script has moved one slider alone.
+    const early = lines.find(isMoved);
+    if (early && lines.reduce((sum, line) => sum + value(line), 0) !== 100) move(early);
     // A browser that remembers a form's values over a reload must not show other words than sliders.
     show();
     if (lines.some(line => !line.range.disabled)) ask();

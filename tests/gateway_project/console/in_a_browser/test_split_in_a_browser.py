@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Dialog, Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, Route, expect
 
 from tests import chromium
 from tests.fakes.catalogue import provider_name
@@ -74,6 +74,20 @@ def test_what_is_set_stays_beside_what_is_new_until_it_is_saved(page, gateway):
     page.get_by_role("button", name="Back to what is in force").click()
     expect(line.locator(".chosen .new")).to_be_hidden()
     expect(line.locator("output")).to_have_text("100%")
+
+
+def test_a_slider_that_is_moved_before_the_page_is_ready_is_made_up_for_as_well(page, gateway):
+    split_page(page, gateway)
+    waiting: list[Route] = []
+    page.route("**/split*.js", lambda route: waiting.append(route))
+    page.reload(wait_until="commit")
+    page.get_by_role("slider").first.fill("45")
+    while not waiting:
+        page.wait_for_timeout(10)
+    waiting[0].continue_()
+    expect(page.locator(".adapter-line .chosen").first).to_have_text("new 45%")
+    expect(page.locator("#preview tbody tr").first).to_contain_text("45%")
+    assert sum(int(slider.input_value()) for slider in page.get_by_role("slider").all()) == 100
 
 
 def test_leaving_warns_of_sliders_that_are_not_saved_and_of_nothing_else(page, gateway):
