@@ -46,6 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix() -> None:
+    """Of several test processes each has a database of its own: in memory, or on a server that it has started itself.
+
+    pytest-django would give them names of files otherwise, as it knows SQLite by Django's own engine only.
+    """
+
+
+@pytest.fixture(scope="session")
 def fake() -> Iterator[FakeProvider]:
     """The fake provider, one for all."""
     with FakeProvider() as running:
