@@ -155,10 +155,6 @@ class Gateway:
         """SIGTERM to the server, as an operator stops it. Gives the exit code."""
         return self._stop(signal.SIGTERM, os.kill)
 
-    def interrupt(self) -> int:
-        """SIGINT to the server, as Ctrl-C is. Gives the exit code."""
-        return self._stop(signal.SIGINT, os.kill)
-
     def kill9(self) -> None:
         """SIGKILL to the server and everything it has started."""
         self._stop(signal.SIGKILL, os.killpg)
