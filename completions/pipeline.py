@@ -77,8 +77,7 @@ class Pipeline:
                 relay.without_reasoning(completion)
             body = relay.body(completion, exchange.identity(candidate), usage, charged)
             exchange.consumed(candidate, tally, usage, charged)
-        except Exception:
-            # A bug of ours. The call must not count as in flight for ever.
+        except Exception:  # a bug of ours: the call must not count as in flight for ever
             self.health.released(candidate.adapter.id)
             raise
         self._succeeded(exchange, candidate, usage.completion_tokens)
