@@ -3,8 +3,8 @@
 A Debian with systemd is made from nothing (`machine`), and the guide's own commands are run there as they stand: from `apt-get
 install` to a gateway on port 80 with PostgreSQL and Redis, an upgrade, a dump and its restoration. Then what only systemd can show:
 under load the service is reloaded, restarted and killed, and a worker is stopped; every answer that a client got has to be in
-`api_logs`. What is rehearsed is the last commit. Needs root, Debian, its archive and PyPI, ports 80, 5432 and 6379; takes some
-five minutes, and ends with 1 at the first step that fails.
+`api_logs`. What is rehearsed is the last commit. Needs root, Debian, its archive and PyPI, ports 80, 5432 and 6379; takes several
+minutes, and ends with 1 at the first step that fails.
 """
 
 from __future__ import annotations
