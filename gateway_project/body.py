@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from gateway_project.errors import PayloadTooLarge, RequestTimedOut
+from completions import runtime
+from gateway_project.errors import GatewayError, PayloadTooLarge, RequestTimedOut, ShuttingDown
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,8 +36,8 @@ class ClientGone(Exception):
 async def read(receive: Receive, announced: bytes, *, limit_bytes: int, within_s: float) -> bytes:
     """The whole body. `announced` is the value of Content-Length, or empty.
 
-    Raises `PayloadTooLarge` as soon as it is known to be, `RequestTimedOut` when the body has not arrived `within_s` seconds, and
-    `ClientGone` if it never completes.
+    Raises `PayloadTooLarge` as soon as it is known to be, `RequestTimedOut` when the body has not arrived `within_s` seconds,
+    `ShuttingDown` when the server ends before, and `ClientGone` if it never completes.
     """
     if announced.isdigit() and int(announced) > limit_bytes:
         raise _too_large(int(announced), limit_bytes)
@@ -47,18 +48,25 @@ async def read(receive: Receive, announced: bytes, *, limit_bytes: int, within_s
     try:
         return await _collect(receive, limit_bytes)
     except asyncio.CancelledError as cancelled:
-        if cancelled.args != (_TOO_SLOW,) or reading.uncancel():
+        if cancelled.args == (_TOO_SLOW,) and not reading.uncancel():
+            raise RequestTimedOut(
+                f"The request body was not complete within {within_s:g} s (BODY_TIMEOUT_S). Send it faster, or URLs for media.",
+                headers=CLOSE,
+            ) from None
+        if runtime.is_ready():
             raise
-        raise RequestTimedOut(
-            f"The request body was not complete within {within_s:g} s (BODY_TIMEOUT_S). Send it faster, or URLs for media.",
-            headers=CLOSE,
+        raise ShuttingDown(
+            "The gateway is shutting down, and the request body was not complete in time; send it again.",
+            headers={**CLOSE, "Retry-After": "1"},
         ) from None
     finally:
         alarm.cancel()
 
 
-def lingering(receive: Receive, send: Send) -> Send:
-    """`send` for an answer that is given before the whole body was read: it arrives at once, the connection is closed later."""
+def lingering(refusal: GatewayError, receive: Receive, send: Send) -> Send:
+    """`send` for `refusal`, given before the whole body was read: it arrives at once, the connection is closed later."""
+    if isinstance(refusal, ShuttingDown):
+        return send  # The server does not wait for those who go on sending.
 
     async def send_and_linger(message: Message) -> None:
         if message["type"] != "http.response.body" or message.get("more_body"):

@@ -33,7 +33,7 @@ class DjangoLane(ASGIHandler):
         except body.ClientGone:
             return
         except GatewayError as error:
-            await _refuse(error, scope, body.lingering(receive, send))
+            await _refuse(error, scope, body.lingering(error, receive, send))
             return
         try:
             await super().__call__(scope, _replay(content, receive), send)

@@ -70,7 +70,7 @@ class ApiLane:
                 return
             except GatewayError as error:
                 _match(scope, counted)
-                refusing = Conversation(receive, body.lingering(receive, send), counted)
+                refusing = Conversation(receive, body.lingering(error, receive, send), counted)
                 await refusing.answer(Reply.of(envelope.response(error)))
                 return
             counted.body_is_complete()

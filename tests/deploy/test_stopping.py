@@ -92,6 +92,22 @@ def test_a_stream_that_outlasts_the_grace_ends_with_an_error_and_as_a_whole_body
     assert gateway.log.count("a stream was cut off") == 1
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/admin/login/"], ids=["lean lane", "Django's lane"])
+def test_a_body_that_is_not_complete_by_the_end_of_the_grace_is_refused_in_the_envelope(serve: Serve, path):
+    gateway = serve(SHUTDOWN_GRACE_S="1")
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as slow:
+        head = f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+        slow.sendall(head.encode() + b'{"model": ')
+        gateway.signal(signal.SIGTERM)
+        answer = b"".join(iter(lambda: slow.recv(1 << 16), b""))
+    told, _, content = answer.partition(b"\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in told.lower()
+    assert "shutting down" in json.loads(content)["error"]["message"]
+    assert gateway.wait_for_the_end() == 0
+    assert "Traceback" not in gateway.log
+
+
 def test_a_stream_that_nobody_reads_is_recorded_although_its_body_cannot_be_ended(serve: Serve, fake, marker):
     gateway = serve(SHUTDOWN_GRACE_S="1")
     body = json.dumps({**chat("fake/huge"), "user": marker}).encode()
