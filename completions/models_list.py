@@ -161,7 +161,7 @@ def _whole(query: Mapping[str, str], name: str) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    if not text.isdigit() or len(text) > 9:
+    if not text.isdecimal() or len(text) > 9:
         raise InvalidRequest(f"{name}={text[:50]!r} is not a whole number of 0 or more")
     return int(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -18,6 +19,7 @@ from gateway_project.errors import (
     ProviderUnavailable,
 )
 
+_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _CONTEXT_WORDS = (
     "context length", "context_length", "context window", "maximum context", "too many tokens", "prompt is too long",
     "exceeds the maximum number of tokens", "input token count", "exceed_context_size", "exceeds the available context",
@@ -77,11 +79,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     A `retry-after` that is a time of day is compared with the answer's own `date`, so that no clock is needed here.
     """
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name, "")
-        if value.replace(".", "", 1).isdigit():
-            return float(value) / unit
+        if (value := number(headers.get(name, ""))) is not None:
+            return value / unit
     try:
         until, now = (parsedate_to_datetime(headers[name]) for name in ("retry-after", "date"))
         return max(0.0, (until - now).total_seconds())
     except (KeyError, ValueError, TypeError):
         return None
+
+
+def number(text: str) -> float | None:
+    """What a provider wrote as seconds, or as a point in time. None for what is no number, or larger than either could be."""
+    return float(text) if _NUMBER.fullmatch(text) else None

@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 
 from completions.dialects.base import JSON
-from completions.dialects.faults import classify, retry_after
+from completions.dialects.faults import classify, number, retry_after
 from gateway_project.errors import ContentRefused, ProviderAuthFailed, ProviderError
 
 _REFUSED_KEYS = frozenset(
     {"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED", "API_KEY_IP_ADDRESS_BLOCKED"}
 )
-_SECONDS = re.compile(r"(?P<seconds>\d+(?:\.\d+)?)s")
+_SECONDS = re.compile(r"(?P<seconds>[^s]+)s")
 
 
 def error(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
@@ -81,5 +81,5 @@ def _asked_delay(details: list[Mapping[str, Any]]) -> float | None:
     """Seconds in `google.rpc.RetryInfo`, written as "34.07s"."""
     for detail in details:
         if found := _SECONDS.fullmatch(str(detail.get("retryDelay") or "")):
-            return float(found["seconds"])
+            return number(found["seconds"])
     return None

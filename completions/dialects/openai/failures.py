@@ -15,11 +15,12 @@ from typing import Any
 import orjson
 
 from completions.dialects.base import JSON
-from completions.dialects.faults import classify, retry_after
+from completions.dialects.faults import classify, number, retry_after
 from gateway_project.errors import ProviderError, ProviderRateLimited
 
-_DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m(?!s))?(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+(?:\.\d+)?)ms)?")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(r"(?:([\d.]+)h)?(?:([\d.]+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
+_UNITS_S = (3600.0, 60.0, 1.0, 0.001)
+_STATUS = re.compile(r"[45][0-9]{2}")
 _EPOCH_FROM = 1_000_000_000
 _EPOCH_MS_FROM = 1_000_000_000_000
 _RAW_BYTES = 8000
@@ -47,7 +48,7 @@ def over_http(status: int, headers: Mapping[str, str], body: bytes) -> ProviderE
 def told(event: JSON, raw: bytes) -> ProviderError:
     """The error that an answer with status 200, or an event of a stream, carries instead of choices."""
     message, code = _words_of(event)
-    status = int(code) if code and code.isdigit() and 400 <= int(code) < 600 else 502
+    status = int(code) if code and _STATUS.fullmatch(code) else 502
     return classify(status, message or "Provider sent an error inside its answer", raw=_text(raw), code=code)
 
 
@@ -92,21 +93,30 @@ def _until_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def _duration(text: str) -> float | None:
+    if (seconds := number(text)) is not None:
+        return seconds if seconds < _EPOCH_FROM else None
     found = _DURATION.fullmatch(text)
     if not text or found is None:
-        return float(text) if text.replace(".", "", 1).isdigit() and float(text) < _EPOCH_FROM else None
-    return sum(float(amount) * _SECONDS[unit] for unit, amount in found.groupdict().items() if amount)
+        return None
+    total_s = 0.0
+    for written, unit_s in zip(found.groups("0"), _UNITS_S, strict=True):
+        amount = number(written)
+        if amount is None:
+            return None
+        total_s += amount * unit_s
+    return total_s
 
 
 def _from_epoch(text: str, date: str) -> float | None:
-    if not text.isdigit() or not date:
+    told = number(text)
+    if told is None or not date:
         return None
-    at = int(text) / (1000 if int(text) >= _EPOCH_MS_FROM else 1)
+    at = told / (1000 if told >= _EPOCH_MS_FROM else 1)
     try:
         now = parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None
-    return max(0.0, at - now) if at >= _EPOCH_FROM else float(text)
+    return max(0.0, at - now) if at >= _EPOCH_FROM else told
 
 
 def _text(body: bytes) -> str:

@@ -16,6 +16,7 @@ from msgspec import structs
 from accounting.usage import Usage
 from catalog.entries import AdapterEntry, DialectName, Prices, ProviderEntry, Quirks
 from completions.dialects.base import Chunk, Completion, Dialect, StreamDecoder
+from completions.dialects.openai import failures
 from gateway_project import errors
 
 WIRE = Path(__file__).parents[2] / "wire"
@@ -222,6 +223,30 @@ def test_an_error_is_understood_as_recorded(case):
     assert error.upstream_status == recorded["status"]
     assert error.message
     assert SECRET not in error.message
+
+
+NO_NUMBER = ("\u00b2", "9" * 400, "9" * 5000, "-1", "nan", "inf", "1e400", "1.2.3")
+
+
+@pytest.mark.parametrize("dialect", sorted({case.values[0].dialect for case in _cases()}))
+@pytest.mark.parametrize("text", NO_NUMBER)
+def test_a_wait_that_is_no_number_is_no_wait(dialect, text):
+    headers = [
+        {name: text, "date": "Fri, 20 Nov 2026 12:00:00 GMT"}
+        for name in ("retry-after", "retry-after-ms", "x-ratelimit-reset", "x-ratelimit-reset-requests")
+    ]
+    headers += [{"x-ratelimit-reset-tokens": f"{text}{unit}"} for unit in ("h", "m", "s", "ms")]
+    delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{text}s"}
+    body = json.dumps({"error": {"code": text, "message": "slow down", "details": [delay]}}).encode()
+    for each in headers:
+        error = _dialect(dialect).error(429, each, body)
+        assert (error.status, error.retry_after_s) == (429, None), each
+
+
+@pytest.mark.parametrize("text", NO_NUMBER)
+def test_a_code_that_is_no_status_is_none(text):
+    error = failures.told({"error": {"code": text, "message": "no"}}, b"")
+    assert (error.status, error.provider_code) == (502, text)
 
 
 @pytest.mark.parametrize("dialect", sorted({case.values[0].dialect for case in _cases()}))
