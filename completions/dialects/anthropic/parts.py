@@ -12,8 +12,9 @@ import base64
 import binascii
 import mimetypes
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
+from completions.dialects import links
 from completions.dialects.anthropic import caching
 from completions.dialects.base import JSON
 from gateway_project.errors import InvalidRequest
@@ -100,7 +101,7 @@ def _file(file: Any, field: str) -> JSON:
     if not isinstance(data, str) or not data.startswith(("data:", "http://", "https://")):
         raise InvalidRequest(f"{field}.file_data is neither a URL nor data:<media type>;base64,… Give one of them.")
     if not data.startswith("data:"):
-        guessed = mimetypes.guess_type(urlsplit(data).path)[0] or ""
+        guessed = mimetypes.guess_type(links.split(data, f"{field}.file_data").path)[0] or ""
         if guessed in IMAGE_TYPES:
             return {"type": "image", "source": {"type": "url", "url": data}}
         return {"type": "document", "source": {"type": "url", "url": data}, **title}

@@ -84,10 +84,7 @@ def _assistant(message: Mapping[str, Any], generation: Generation, field: str) -
         {"functionCall": {"id": call["id"], "name": call["function"]["name"], "args": _arguments(call["function"])}}
         for call in _calls(message, field)
     ]
-    images = [
-        media.linked((image.get("image_url") or {}).get("url") or "", f"{field}.images[{index}].image_url.url")
-        for index, image in enumerate(message.get("images") or ())
-    ]
+    images = [media.image(image, f"{field}.images[{index}]") for index, image in enumerate(message.get("images") or ())]
     details = thoughts.ours(message.get("reasoning_details"))
     parts = thoughts.spoken(details) + thoughts.sign(_parts(spoken, field), calls, images, details)
     if calls and generation.checks_signatures and not any("thoughtSignature" in call for call in calls):

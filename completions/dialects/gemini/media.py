@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
+from completions.dialects import links
 from completions.dialects.base import JSON
 from gateway_project.errors import InvalidRequest
 
@@ -41,7 +42,7 @@ def part(said: Mapping[str, Any], field: str) -> JSON | None:
     if kind == "text":
         return {"text": said["text"]} if said.get("text") else None
     if kind == "image_url":
-        return linked(_url(said, "image_url", field), f"{field}.image_url.url")
+        return image(said, field)
     if kind == "input_audio":
         return _audio(said.get("input_audio") or {}, f"{field}.input_audio")
     if kind == "file":
@@ -51,12 +52,18 @@ def part(said: Mapping[str, Any], field: str) -> JSON | None:
     raise InvalidRequest(f"{field}.type {kind!r} is unknown; use text, image_url, input_audio, file or video_url")
 
 
+def image(said: Mapping[str, Any], field: str) -> JSON:
+    """The image that `said` links to in its `image_url`. Raises `InvalidRequest` naming `field`."""
+    return linked(_url(said, "image_url", field), f"{field}.image_url.url")
+
+
 def linked(url: str, field: str, filename: str = "") -> JSON:
     """The thing at `url` as `inlineData` or `fileData`. `filename` helps to guess its type."""
     if url.startswith("data:"):
         return {"inlineData": _inline(url, field)}
-    host = urlsplit(url).hostname or ""
-    media_type = _guess(urlsplit(url).path) or _guess(filename)
+    target = links.split(url, field)
+    host = target.hostname or ""
+    media_type = _guess(target.path) or _guess(filename)
     if media_type:
         return {"fileData": {"fileUri": url, "mimeType": media_type}}
     if any(host == known or host.endswith("." + known) for known in _KNOWS_ITS_TYPE):

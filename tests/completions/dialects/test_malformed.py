@@ -90,7 +90,15 @@ AUDIO: dict[str, Any] = {
 }
 """What some dialects refuse whole."""
 
-scalars = st.none() | st.booleans() | st.integers(-3, 70_000) | st.just("") | st.text(max_size=3) | st.just(1.5)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 70_000)
+    | st.just("")
+    | st.text(max_size=3)
+    | st.just(1.5)
+    | st.just("http://[")
+)
 junk = st.recursive(
     scalars,
     lambda inner: (
@@ -159,6 +167,20 @@ def test_a_malformed_body_is_encoded_or_refused(name, quirks, body):
     adapter = dataclasses.replace(adapter_with(name, quirks), upstream_model=MODELS[name])
     with contextlib.suppress(InvalidRequest):
         assert isinstance(DIALECTS[name].encode(chat, adapter, stream=True), Encoded)
+
+
+@pytest.mark.parametrize("name", list(DIALECTS), ids=str)
+@pytest.mark.parametrize("link", ["http://[", {"url": "http://["}, "https://example.com/cat.png"], ids=str)
+def test_a_link_in_any_spelling_is_encoded_or_refused(name: DialectName, link: Any):
+    parts = [{"type": "image_url", "image_url": link}, {"type": "file", "file": {"file_data": link, "filename": "a.png"}}]
+    said = [{"role": "assistant", "content": "A cat.", "images": parts[:1]}]
+    said += [{"role": "user", "content": [part]} for part in parts]
+    adapter = dataclasses.replace(adapter_with(name, Quirks()), upstream_model=MODELS[name])
+    for message in said:
+        chat = canonical({"model": "acme/falcon", "messages": [message]})
+        if chat is not None:
+            with contextlib.suppress(InvalidRequest):
+                assert DIALECTS[name].encode(chat, adapter, stream=True).body
 
 
 @pytest.mark.parametrize("name", list(DIALECTS), ids=str)
