@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
+from accounting import statements
 from accounting.models import ApiKey
 from catalog.models import Adapter, LanguageModel
 
@@ -65,7 +66,8 @@ def _find(cursor: CursorWrapper, row: Any, columns: tuple[str, ...], keys: set[A
     """`columns` of the rows whose first column is one of `keys`."""
     if not keys:
         return []
-    marks = ", ".join(["%s"] * len(keys))
+    listed = statements.padded(keys)
+    marks = ", ".join(["%s"] * len(listed))
     table = row._meta.db_table
-    cursor.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE {columns[0]} IN ({marks})", list(keys))  # noqa: S608
+    cursor.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE {columns[0]} IN ({marks})", listed)  # noqa: S608
     return list(cursor.fetchall())

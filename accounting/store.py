@@ -6,7 +6,7 @@ Knows nothing of files, threads or retries. What a row is: `accounting.rows`.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -15,7 +15,7 @@ import msgspec
 from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from accounting import attempts, rollups, slots
+from accounting import attempts, rollups, slots, statements
 from accounting.models import RequestLog
 from accounting.record import COLUMNS
 from accounting.rows import FLAGS, JSON, Row
@@ -25,8 +25,6 @@ _TABLE = RequestLog._meta.db_table
 _TIMESTAMP = COLUMNS.index("timestamp")
 _JSON = tuple(COLUMNS.index(name) for name in JSON)
 _FLAGS = tuple(COLUMNS.index(name) for name in FLAGS)
-ROWS_OF_STATEMENTS = (64, 16, 4, 1)
-"""SQLite takes at most 32,766 values in a statement, which would be 700 rows."""
 MOST_SETS = 4
 _sets: list[tuple[str, ...]] = []
 """The sets of columns that have been bound together by the one thread that writes, the smallest first."""
@@ -100,20 +98,19 @@ def _insert_in_parts(rows: Sequence[Row], connection: BaseDatabaseWrapper) -> in
     by_column = dict(zip(COLUMNS, zip(*map(_bound, rows), strict=True), strict=True))
     columns = _bound_together({name for name, values in by_column.items() if values.count(None) < len(rows)})
     values = list(zip(*(by_column[name] for name in columns), strict=True))
-    start = stored = 0
+    stored = 0
     # Not through Django's cursor, which would look for "%s" in each statement: a tenth of the insert.
     with connection.wrap_database_errors:
-        for size in _sizes(len(values)):
-            part = values[start : start + size]
-            stored += connection.connection.execute(_statement(columns, size), [*chain.from_iterable(part)]).rowcount
-            start += size
+        for part in statements.parts(values):
+            statement = _statement(columns, len(part))
+            stored += connection.connection.execute(statement, [*chain.from_iterable(part)]).rowcount
     return stored
 
 
 def _bound_together(needed: set[str]) -> tuple[str, ...]:
     """The columns of the statements for rows that need these: a set that others had before, so that few are ever prepared.
 
-    SQLite's module keeps 128 prepared statements, and one of 64 rows takes 0.35 MB.
+    See `statements`.
     """
     for columns in _sets:
         if needed.issubset(columns):
@@ -124,14 +121,6 @@ def _bound_together(needed: set[str]) -> tuple[str, ...]:
     _sets.append(found)
     _sets.sort(key=len)
     return found
-
-
-def _sizes(rows: int) -> Iterator[int]:
-    """`rows` as a sum of few sizes: statements of as many rows are kept prepared by SQLite's module."""
-    for size in ROWS_OF_STATEMENTS:
-        while rows >= size:
-            yield size
-            rows -= size
 
 
 @lru_cache(maxsize=64)

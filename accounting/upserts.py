@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
-ROWS_AT_ONCE = 200
+from accounting import statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,7 @@ class Upsert:
         What it returns may be in any order.
         """
         returned: list[tuple[Any, ...]] = []
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
+        for part in statements.parts(rows):
             statement = self._before + ", ".join([self._marks] * len(part)) + self._after
             cursor.execute(statement, [value for row in part for value in row])
             if self.returning:
