@@ -35,6 +35,7 @@ class Record(msgspec.Struct, omit_defaults=True):
 
     Times are epoch seconds (`timestamp`) and milliseconds; money is a decimal string in USD. `model_id` is the public id of
     the model that answered or, where none did, the one asked for; `requested_model` is what the caller sent.
+    `error_domain` says whose doing the error was (`gateway_project.errors.DOMAINS`).
     """
 
     request_id: str
@@ -52,6 +53,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     status_code: int = 0
     error: str | None = None
     error_type: str | None = None
+    error_domain: str | None = None
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     stream: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 
 from accounting.statistics import Figures, GroupBy, Summary
 
-_COUNTED = ("requests", "successes", "errors", "cancelled", "fallbacks", "estimated", "streams")
+_COUNTED = ("requests", "successes", "errors", "refusals", "cancelled", "fallbacks", "estimated", "streams")
 _TOKENS = {
     "prompt": "prompt_tokens",
     "completion": "completion_tokens",
@@ -44,6 +44,7 @@ def figures(of: Figures) -> dict[str, Any]:
     return {
         **{name: getattr(sums, name) for name in _COUNTED},
         "success_rate": _rounded(of.success_rate, 6),
+        "failure_rate": _rounded(of.failure_rate, 6),
         "errors_by_type": dict(sums.error_types.most_common()),
         "tokens": {name: getattr(sums, column) for name, column in _TOKENS.items()},
         "cost_usd": float(sums.cost_usd),

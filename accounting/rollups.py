@@ -18,12 +18,12 @@ import msgspec
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from accounting import sketch
+from accounting import sketch, statements
 from accounting.groups import Group, Named
 from accounting.models import HourlyError, HourlySketch, HourlySpread, HourlyUsage, UsageTotal
 from accounting.rows import Row
 from accounting.upserts import Upsert, epoch_s, moment
-from gateway_project.errors import CALLER_ERROR_TYPES, ERROR_TYPES
+from gateway_project.errors import ERROR_TYPES, REFUSAL_DOMAINS
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -37,7 +37,7 @@ class Sums:
     requests: int = 0
     successes: int = 0
     errors: int = 0
-    caller_errors: int = 0
+    refusals: int = 0
     cancelled: int = 0
     fallbacks: int = 0
     estimated: int = 0
@@ -81,7 +81,7 @@ class Sums:
             self.cancelled += 1
         elif row.status_code >= 400 or row.error_type:
             self.errors += 1
-            self.caller_errors += row.adapter_id is None and row.error_type in CALLER_ERROR_TYPES
+            self.refusals += row.error_domain in REFUSAL_DOMAINS
             self.error_types[row.error_type if row.error_type in ERROR_TYPES else "unmapped"] += 1
         else:
             self._count_success(row.latency_ms, row.ttft_ms)
@@ -198,8 +198,9 @@ def _add_sketches(by_usage: Mapping[int, Sums], cursor: CursorWrapper) -> None:
     added = {usage_id: sums for usage_id, sums in by_usage.items() if sums.latency}
     if not added:
         return
-    marks = ", ".join(["%s"] * len(added))
-    cursor.execute(f"SELECT usage_id, latency, ttft FROM {_SKETCHES} WHERE usage_id IN ({marks})", list(added))  # noqa: S608
+    listed = statements.padded(added)
+    marks = ", ".join(["%s"] * len(listed))
+    cursor.execute(f"SELECT usage_id, latency, ttft FROM {_SKETCHES} WHERE usage_id IN ({marks})", listed)  # noqa: S608
     kept = {usage_id: packed for usage_id, *packed in cursor.fetchall()}
     rows = [(usage_id, *_packed(sums, kept.get(usage_id, _NOTHING))) for usage_id, sums in added.items()]
     cursor.executemany(_REPLACE_SKETCH, rows)

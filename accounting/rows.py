@@ -48,6 +48,7 @@ class Row(Protocol):
     api_key_id: int | None
     status_code: int
     error_type: str | None
+    error_domain: str | None
     stream: bool
     is_cancelled: bool
     is_estimated: bool

@@ -27,7 +27,7 @@ FINE_S, QUARTER_S, DAY_S = 120, 6 * 3600, 86400
 KEPT_S = {FINE_S: 3 * 3600, QUARTER_S: 9 * DAY_S, DAY_S: 62 * DAY_S}
 """How long the slots of each length are kept, in seconds."""
 COUNTS = (
-    "requests", "successes", "errors", "caller_errors", "cancelled", "fallbacks", "streams", "prompt_tokens", "completion_tokens",
+    "requests", "successes", "errors", "refusals", "cancelled", "fallbacks", "streams", "prompt_tokens", "completion_tokens",
     "reasoning_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens", "image_tokens",
 )  # fmt: skip
 """The counting columns of `SlotUsage`, which `Sums` has too."""

@@ -119,12 +119,12 @@ class Figures:
 
     @property
     def failures(self) -> int:
-        """Errors of providers and of the gateway: those that are not the request's own."""
-        return self.sums.errors - self.sums.caller_errors
+        """Errors of providers and of the gateway."""
+        return self.sums.errors - self.sums.refusals
 
     @property
     def failure_rate(self) -> float | None:
-        """`failures` among the requests that could have been answered: those that were at fault themselves do not count."""
+        """`failures` among the requests that were to be answered: those that were refused do not count."""
         answerable = self.sums.successes + self.failures
         return self.failures / answerable if answerable else None
 

@@ -47,7 +47,7 @@ class Exchange(Struct):
     `charged` are what all attempts together consumed; `streamed_tokens` those of the answer that set its pace
     (`completions.pace`); `faulted` are the adapters whose fault has been counted;
     `address` is where the caller calls from; `visit` what is held for the request.
-    `fault` is the domain of the error it ended with, `is_told` whether its end has been reported to `completions.telemetry`.
+    `is_told`: its end has been reported to `completions.telemetry`.
     """
 
     record: Record
@@ -66,7 +66,6 @@ class Exchange(Struct):
     faulted: set[int] = field(default_factory=set)
     address: str = ""
     visit: Visit | None = None
-    fault: str = ""
     is_told: bool = False
     started: float = field(default_factory=time.monotonic)
 
@@ -237,8 +236,7 @@ class Exchange(Struct):
         # A name that no model has may be a key that slipped into the wrong field.
         record.model_id, record.requested_model = redact(record.model_id), redact(record.requested_model)
         record.error = redact(error.message[:2000])
-        record.error_type = error.error_type
-        self.fault = error.domain
+        record.error_type, record.error_domain = error.error_type, error.domain
         self._settle_quietly()
 
     def cancelled(self) -> None:
@@ -265,7 +263,7 @@ class Exchange(Struct):
         """Tell the outside of the end, once, whether or not the ledger took the record."""
         if not self.is_told:
             self.is_told = True
-            telemetry.finished(self.record, self.fault, self.streamed_tokens)
+            telemetry.finished(self.record, self.streamed_tokens)
 
     def _settle_quietly(self) -> None:
         """Settle where the caller is not told of success anyway: a ledger that is away must not hide the first error."""

@@ -92,8 +92,8 @@ _overhead = Times(instruments.OVERHEAD, instruments.OVERHEAD_S)
 _moved: set[_Series] = set()
 
 
-def observe(record: Record, domain: str, between_tokens_s: float | None = None) -> None:
-    """Count a finished request. `domain`: whose fault its failure was; empty where it did not fail.
+def observe(record: Record, between_tokens_s: float | None = None) -> None:
+    """Count a finished request.
 
     Of the event loop that serves, as is `flush`, after which Prometheus sees it.
     """
@@ -114,8 +114,8 @@ def observe(record: Record, domain: str, between_tokens_s: float | None = None) 
         _count_tokens(series, record)
     if record.attempts:
         _count_attempts(record.attempts, series.labels[0])
-    if domain or record.is_cancelled:
-        _count_failure(record, domain, *series.labels)
+    if record.error_domain or record.is_cancelled:
+        _count_failure(record, *series.labels)
     elif len(record.attempts) == 1 and (request := underway.current()) is not None:
         _overhead.observe(request.spent_here_s() if request.overhead_s is None else request.overhead_s)
 
@@ -226,8 +226,9 @@ def _count_attempts(attempts: list[Attempt], model: str) -> None:
             instruments.REATTEMPTS.labels(kind_of(attempts, position), model).inc()
 
 
-def _count_failure(record: Record, domain: str, model: str, provider: str) -> None:
-    if record.is_cancelled:
+def _count_failure(record: Record, model: str, provider: str) -> None:
+    domain = record.error_domain
+    if record.is_cancelled or domain is None:
         instruments.DISCONNECTS.labels(model, "before" if record.ttft_ms is None else "after").inc()
         return
     error_type = record.error_type if record.error_type in ERROR_TYPES else "unmapped"

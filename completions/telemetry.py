@@ -30,14 +30,11 @@ def attempted(record: Record, attempt: Attempt) -> None:
             log.exception("an attempt of %s could not be traced", record.request_id)
 
 
-def finished(record: Record, domain: str, streamed_tokens: int = 0) -> None:
-    """The request has ended, and its record is final. `domain`: whose fault its failure was; empty where it did not fail.
-
-    `streamed_tokens`: those of its answer that set its pace.
-    """
+def finished(record: Record, streamed_tokens: int = 0) -> None:
+    """The request has ended, and its record is final. `streamed_tokens`: those of its answer that set its pace."""
     try:
         between_tokens_s = pace.between_tokens_s(record, streamed_tokens)
-        metrics.observe(record, domain, between_tokens_s)
+        metrics.observe(record, between_tokens_s)
         if access.isEnabledFor(logging.INFO):
             write_access_line(record)
         if otlp_metrics.is_on():
@@ -69,6 +66,7 @@ def _write_unrecorded_line(request: Underway, method: str, path: str, status: in
         "status": status,
         "ms": int((time.monotonic() - request.started) * 1000),
         "error_type": request.refusal[1] if request.refusal else None,
+        "error_domain": request.refusal[0] if request.refusal else None,
         "client": request.address or None,
         "caller_request_id": request.caller_id,
     }
@@ -91,6 +89,7 @@ def write_access_line(record: Record) -> None:
         "cost_usd": record.cost_usd,
         "attempts": len(record.attempts),
         "error_type": record.error_type,
+        "error_domain": record.error_domain,
         "client": request.address if request else None,
         "caller_request_id": request.caller_id if request else None,
     }

@@ -188,6 +188,8 @@ class PatientConnection(FramedConnection):
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer as all errors are answered, and hang up; into the middle of another answer nothing is written."""
+        from completions import metrics  # needs Django, before which a worker loads this module
+
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.close()
             return
@@ -200,6 +202,12 @@ class PatientConnection(FramedConnection):
             + content
         )
         self.transport.close()
-        fields = {"request_id": request_id, "status": error.status, "error_type": error.error_type}
+        fields = {
+            "request_id": request_id,
+            "status": error.status,
+            "error_type": error.error_type,
+            "error_domain": error.domain,
+        }
+        metrics.refused(error.domain, error.error_type)
         client = {"client": self.client[0]} if self.client else {}
         access.info("refused before it was a request", extra={"fields": fields | client})

@@ -189,6 +189,19 @@ class ErrorType(Choice):
         return rows.filter(error_type=value)
 
 
+class ErrorDomain(Choice):
+    title, parameter_name = "whose error", "error_domain"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [
+            ("provider,gateway", "provider's or gateway's"), ("provider", "provider's"), ("gateway", "gateway's"),
+            ("policy", "operator's: a limit, a budget, a policy"), ("caller", "caller's"),
+        ]  # fmt: skip
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        return rows.filter(error_domain__in=value.split(","))
+
+
 class FellBack(Choice):
     title, parameter_name = "fallback", "fallback"
 
@@ -233,8 +246,8 @@ class EndUser(Field):
 
 
 EVERY: list[Any] = [
-    Since, Until, UsedModel, UsedAdapter, UsedProvider, UsedKey, Failed, Status, ErrorType, FellBack, SlowerThan, CostlierThan,
-    Session, EndUser,
+    Since, Until, UsedModel, UsedAdapter, UsedProvider, UsedKey, Failed, Status, ErrorDomain, ErrorType, FellBack, SlowerThan,
+    CostlierThan, Session, EndUser,
 ]  # fmt: skip
 
 

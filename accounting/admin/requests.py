@@ -52,7 +52,7 @@ class RequestLogAdmin(ReadOnly, admin.ModelAdmin):
             {
                 "classes": ["collapse"],
                 "fields": [
-                    "request_id", "timestamp", "endpoint", "status_code", "error_type", "error", "finish_reason",
+                    "request_id", "timestamp", "endpoint", "status_code", "error_domain", "error_type", "error", "finish_reason",
                     "native_finish_reason", ("stream", "is_cancelled", "is_estimated"), ("latency_ms", "ttft_ms"),
                 ]
             },

@@ -6,12 +6,13 @@ Every row but `ApiKey` is written by `accounting.ledger` and the commands that c
 
 from accounting.models.attempts import HourlyAttempt
 from accounting.models.keys import ApiKey
-from accounting.models.requests import FAILED, PriceCorrection, RequestLog, RequestLogQuerySet
+from accounting.models.requests import FAILED, FAULTY, PriceCorrection, RequestLog, RequestLogQuerySet
 from accounting.models.slots import SlotUsage
 from accounting.models.sums import HourlyError, HourlySketch, HourlySpread, HourlyUsage, UsageTotal
 
 __all__ = [
     "FAILED",
+    "FAULTY",
     "ApiKey",
     "HourlyAttempt",
     "HourlyError",

@@ -9,8 +9,12 @@ from django.db.models import Q
 
 from accounting.models.keys import ApiKey
 from catalog.models import Adapter
+from gateway_project.errors import DOMAINS, REFUSAL_DOMAINS
 
 FAILED = Q(status_code__gte=400)
+"""Not answered, whoever is to blame: the rows of the index of errors, refusals and clients that left among them."""
+FAULTY = FAILED & Q(error_domain__in=DOMAINS - REFUSAL_DOMAINS)
+"""Failures of providers and of the gateway."""
 
 
 class RequestLogQuerySet(models.QuerySet["RequestLog"]):
@@ -53,6 +57,7 @@ class RequestLog(models.Model):
     status_code = models.PositiveSmallIntegerField()
     error = models.TextField(null=True)  # noqa: DJ001
     error_type = models.CharField(max_length=40, null=True)  # noqa: DJ001
+    error_domain = models.CharField(max_length=10, null=True, help_text="Whose doing the error was.")  # noqa: DJ001
     finish_reason = models.CharField(max_length=40, null=True)  # noqa: DJ001
     native_finish_reason = models.CharField(max_length=80, null=True)  # noqa: DJ001
     stream = models.BooleanField(default=False)

@@ -51,9 +51,8 @@ class HourlyUsage(models.Model):
     requests = models.BigIntegerField(default=0)
     successes = models.BigIntegerField(default=0)
     errors = models.BigIntegerField(default=0)
-    caller_errors = models.BigIntegerField(
-        default=0,
-        help_text="Errors that are the request's own: no adapter was asked, and the type is one of CALLER_ERROR_TYPES.",
+    refusals = models.BigIntegerField(
+        default=0, help_text="Errors that are the request's own or as the operator has set it: no failures of what serves."
     )
     cancelled = models.BigIntegerField(default=0, help_text="The client left before the end.")
     fallbacks = models.BigIntegerField(default=0, help_text="Needed more than one attempt.")

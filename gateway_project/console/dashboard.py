@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from accounting import slots
-from accounting.models import RequestLog
+from accounting.models import FAULTY, RequestLog
 from accounting.savings import Market
 from accounting.statistics import Figures, GroupBy
 from catalog.environment import lookup
@@ -30,7 +30,6 @@ from gateway_project.console import charts, process, refused_keys, timeline
 from gateway_project.console.process import ProcessView
 from gateway_project.console.timeline import HOUR_S, Course, Timeline, Window
 from gateway_project.console.words import count, duration, percent, usd
-from gateway_project.errors import CALLER_ERROR_TYPES
 
 REQUESTS = "admin:accounting_requestlog_changelist"
 LATEST_FAILURES = 200
@@ -119,7 +118,7 @@ def cards(total: Figures, here: ProcessView | None, since: datetime) -> list[Car
             address=listed,
         ),
         Card("Failures of providers and gateway", percent(failed), _failures(total, since),
-             "bad" if failed and failed > 0.05 else "", f"{listed}&outcome=failed"),
+             "bad" if failed and failed > 0.05 else "", f"{listed}&outcome=failed&error_domain=provider,gateway"),
         Card("Spend", usd(sums.cost_usd), f"{count(sums.fallbacks)} needed a second attempt"),
         Card("Tokens", count(sums.total_tokens), f"{count(sums.prompt_tokens)} in, {count(sums.completion_tokens)} out"),
         Card("Saved by local serving", usd(total.savings_usd), "against the cheapest hosted price"),
@@ -134,22 +133,17 @@ def _requests(since: datetime, **filters: Any) -> str:
 
 
 def _failures(total: Figures, since: datetime) -> str:
-    """What most failures were, and how many errors were the requests' own."""
+    """What most failures were, and how many requests were refused."""
     told = "no failures"
     if total.failures:
         told = f"{count(total.failures)} failed{_mostly(since)}"
-    own = total.sums.caller_errors
-    return f"{told}; {count(own)} callers' error{'s'[: own != 1]} not counted" if own else told
+    refused = total.sums.refusals
+    return f"{told}; {count(refused)} refused, not counted" if refused else told
 
 
 def _mostly(since: datetime) -> str:
-    latest = RequestLog.objects.failed().filter(timestamp__gte=since).order_by("-timestamp")
-    types = [
-        error_type
-        for adapter_id, error_type in latest.values_list("adapter_id", "error_type")[:LATEST_FAILURES]
-        if adapter_id is not None or error_type not in CALLER_ERROR_TYPES
-    ]
-    worst = Counter(types).most_common(1)
+    latest = RequestLog.objects.filter(FAULTY, timestamp__gte=since).order_by("-timestamp")
+    worst = Counter(latest.values_list("error_type", flat=True)[:LATEST_FAILURES]).most_common(1)
     return f", mostly {worst[0][0]}" if worst else ""
 
 
@@ -200,7 +194,7 @@ def ranking(group_by: GroupBy, courses: Sequence[Course], since: datetime) -> li
             "share": round(course.figures.sums.requests / most * 100),
             "requests": count(course.figures.sums.requests),
             "failed": percent(course.figures.failure_rate),
-            "caller_errors": count(course.figures.sums.caller_errors),
+            "refused": count(course.figures.sums.refusals),
             "tokens": count(course.figures.sums.total_tokens),
             "cost": usd(course.figures.sums.cost_usd),
             "first_token": duration(course.figures.ttft_ms["p95"]),

@@ -152,10 +152,10 @@ def _course(
     source: _Source, column: str, window: Window, steps: Sequence[Step], values: dict[Any, dict[str, list[float]]]
 ) -> None:
     rows = source.usages.order_by().annotate(group=F(column)).values_list(source.start, "group")
-    names = ("successes", "errors", "caller_errors", *MEASURES)
-    for start, group, successes, errors, caller_errors, *measured in rows.annotate(*map(Sum, names)):
+    names = ("successes", "errors", "refusals", *MEASURES)
+    for start, group, successes, errors, refusals, *measured in rows.annotate(*map(Sum, names)):
         place = window.place(start)
-        failures = errors - caller_errors
+        failures = errors - refusals
         steps[place].answerable += successes + failures
         steps[place].failures += failures
         for name, amount in zip(MEASURES, measured, strict=True):

@@ -42,9 +42,8 @@ and from no module below.
 
 from __future__ import annotations
 
-from gateway_project.errors.base import DOMAINS, ERROR_TYPES, GatewayError
+from gateway_project.errors.base import DOMAINS, ERROR_TYPES, REFUSAL_DOMAINS, GatewayError
 from gateway_project.errors.caller import (
-    CALLER_ERROR_TYPES,
     CallerError,
     InvalidRequest,
     MaxTokensTooLarge,
@@ -81,10 +80,10 @@ from gateway_project.errors.redaction import conceal, redact, redact_each, scrub
 from gateway_project.errors.routing import NoCandidates
 
 __all__ = (
-    "CALLER_ERROR_TYPES",
     "DOMAINS",
     "ERROR_TYPES",
     "RAW_LIMIT_CHARS",
+    "REFUSAL_DOMAINS",
     "CallerError",
     "ConnectionBroken",
     "ContentRefused",

@@ -18,6 +18,8 @@ ERROR_TYPES = frozenset(
 
 DOMAINS = frozenset({"caller", "policy", "provider", "gateway"})
 """Whose doing an error is: the request's, the operator's (limits, budgets, what is set up), an upstream's, or our own."""
+REFUSAL_DOMAINS = frozenset({"caller", "policy"})
+"""Those whose errors tell of no trouble: what was asked is wrong, or the operator has set it so."""
 
 
 class GatewayError(Exception):

@@ -84,11 +84,3 @@ class RateLimited(CallerError):
 
 class TooManyWrongKeys(RateLimited):
     """Apart from the limits of requests that somebody may make."""
-
-
-def _types(of: type[CallerError]) -> frozenset[str]:
-    return frozenset({of.error_type}).union(*(_types(each) for each in of.__subclasses__()))
-
-
-CALLER_ERROR_TYPES = _types(CallerError)
-"""The types of errors of the request itself. Upstreams have some of them, too: then an adapter was asked."""

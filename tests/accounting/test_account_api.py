@@ -487,17 +487,28 @@ class TestStatistics:
     def test_they_are_published_in_numbers(self, call, manager, adapter):
         key, _ = keys.mint("ci")
         now = timezone.now()
-        failed = {"status_code": 502, "error_type": "provider_unavailable", "finish_reason": None}
-        stored(request(adapter, key, now, nth=1), request(adapter, None, now, nth=2, **failed))
+        failed = {
+            "status_code": 502,
+            "error_type": "provider_unavailable",
+            "error_domain": "provider",
+            "finish_reason": None,
+        }
+        refused = {"status_code": 429, "error_type": "rate_limit_exceeded", "error_domain": "policy"}
+        stored(
+            request(adapter, key, now, nth=1),
+            request(adapter, None, now, nth=2, **failed),
+            request(adapter, key, now, nth=3, total_tokens=0, cost_usd="0", **refused),
+        )
         body = call("GET", "/v1/stats?hours=1&group_by=key", manager).json()["data"]
         total = body["total"]
-        assert (total["requests"], total["successes"], total["errors"], total["success_rate"]) == (2, 1, 1, 0.5)
-        assert total["errors_by_type"] == {"provider_unavailable": 1}
+        assert (total["requests"], total["successes"], total["errors"], total["refusals"]) == (3, 1, 2, 1)
+        assert (total["success_rate"], total["failure_rate"]) == (0.333333, 0.5)
+        assert total["errors_by_type"] == {"provider_unavailable": 1, "rate_limit_exceeded": 1}
         assert total["tokens"]["total"] == 118
         assert total["cost_usd"] == 0.0000874
         assert total["latency_ms"]["p50"] == pytest.approx(1310, rel=0.02)
         assert total["ttft_ms"]["p99"] == pytest.approx(420, rel=0.02)
-        assert {group["key"]: group["requests"] for group in body["groups"]} == {key.hash: 1, None: 1}
+        assert {group["key"]: group["requests"] for group in body["groups"]} == {key.hash: 2, None: 1}
         hours = call("GET", "/v1/stats?hours=3&group_by=hour", manager).json()["data"]["groups"]
         assert [hour["hour"] for hour in hours] == [f"{now:%Y-%m-%dT%H}:00:00Z"]
 

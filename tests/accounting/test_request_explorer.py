@@ -39,6 +39,8 @@ def found(browser, **query: Any) -> list[RequestLog]:
         ({"status": "4xx"}, {"status_code": 404}),
         ({"status": "5xx"}, {"status_code": 504}),
         ({"status": "left"}, {"is_cancelled": True}),
+        ({"error_domain": "provider,gateway"}, {"error_domain": "gateway"}),
+        ({"error_domain": "policy"}, {"error_domain": "policy"}),
         ({"error_type": "timeout"}, {"error_type": "timeout", "status_code": 504}),
         ({"fallback": "yes"}, {"attempts": TWO_ATTEMPTS}),
         ({"slower": "1000"}, {"latency_ms": 1001}),

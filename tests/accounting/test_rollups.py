@@ -18,6 +18,7 @@ from accounting.lines import encode
 from accounting.models import HourlyError, HourlySketch, HourlySpread, HourlyUsage, SlotUsage, UsageTotal
 from accounting.record import Attempt, Record
 from accounting.rows import read
+from gateway_project.errors import DOMAINS
 from tests.accounting.conftest import Database
 
 NewRecord = Callable[..., Record]
@@ -136,15 +137,11 @@ def test_errors_are_counted_by_type_and_unknown_types_as_unmapped(database: Data
     assert dict(errors.values_list("error_type", "n")) == {"timeout": 2, "provider_unavailable": 1, "unmapped": 2}
 
 
-def test_errors_of_the_request_itself_are_told_from_those_of_an_adapter_that_was_asked(
-    database: Database, new_record: NewRecord
-):
-    for adapter_id in (None, database.adapter.pk):
-        for status_code, error_type in ((404, "not_found"), (429, "rate_limit_exceeded"), (503, "provider_unavailable")):
-            add(database, new_record(database, adapter_id=adapter_id, status_code=status_code, error_type=error_type))
-    assert {usage.adapter_id: (usage.errors, usage.caller_errors) for usage in hours(database)} == {
-        None: (3, 2), database.adapter.pk: (3, 0),
-    }  # fmt: skip
+def test_refusals_are_the_errors_of_callers_and_of_what_operators_have_set(database: Database, new_record: NewRecord):
+    for domain in (*DOMAINS, None):
+        add(database, new_record(database, status_code=503, error_type="provider_unavailable", error_domain=domain))
+    (hour,) = hours(database)
+    assert (hour.errors, hour.refusals) == (5, 2)
 
 
 def test_the_time_of_every_answer_is_summed_whole_or_not(database: Database, new_record: NewRecord):

@@ -22,7 +22,7 @@ from accounting.rows import read
 from accounting.savings import Market
 from accounting.statistics import ANONYMOUS_KEY, Figures, GroupBy, Scope
 from catalog.entries import Prices
-from gateway_project.errors import CALLER_ERROR_TYPES
+from gateway_project.errors import REFUSAL_DOMAINS
 from tests import factories
 from tests.accounting.conftest import Database
 
@@ -31,8 +31,8 @@ OUTCOMES = (
     {"status_code": 200},
     {"status_code": 200},
     {"status_code": 200},
-    {"status_code": 502, "error_type": "provider_unavailable"},
-    {"status_code": 429, "error_type": "rate_limit_exceeded"},
+    {"status_code": 502, "error_type": "provider_unavailable", "error_domain": "provider"},
+    {"status_code": 429, "error_type": "rate_limit_exceeded", "error_domain": "policy"},
     {"status_code": 200, "error_type": "timeout"},
     {"status_code": 499, "is_cancelled": True},
 )
@@ -88,7 +88,7 @@ def counted(logs: list[RequestLog]) -> Figures:
         sums.cost_usd += log.cost_usd
         sums.latency_ms += log.latency_ms if log.completion_tokens else 0
         if outcome == "errors":
-            sums.caller_errors += log.adapter_id is None and log.error_type in CALLER_ERROR_TYPES
+            sums.refusals += log.error_domain in REFUSAL_DOMAINS
             sums.error_types[log.error_type or "unmapped"] += 1
     return Figures(sums)
 

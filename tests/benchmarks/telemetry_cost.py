@@ -44,11 +44,11 @@ def measure() -> None:
         telemetry.access.addHandler(handler)
         telemetry.access.propagate = False
         telemetry.access.setLevel(logging.INFO)
-        show("metrics.observe", lambda: metrics.observe(record, "", 0.009))
+        show("metrics.observe", lambda: metrics.observe(record, 0.009))
         show("write_access_line", lambda: telemetry.write_access_line(record))
-        show("finished, all of it", lambda: telemetry.finished(record, "", 80))
+        show("finished, all of it", lambda: telemetry.finished(record, 80))
         telemetry.access.setLevel(logging.WARNING)
-        show("finished, without a line", lambda: telemetry.finished(record, "", 80))
+        show("finished, without a line", lambda: telemetry.finished(record, 80))
     show("attempted, without traces", lambda: telemetry.attempted(record, attempt))
 
 

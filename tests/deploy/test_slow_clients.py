@@ -141,7 +141,7 @@ def test_what_is_refused_before_it_is_a_request_has_an_id_and_a_line(impatient_g
 
     (told,) = until(line, "its line is written")
     assert (told["logger"], told["level"], told["client"]) == ("gateway.access", "INFO", "127.0.0.1")
-    assert (told["status"], told["error_type"]) == (status, said)
+    assert (told["status"], told["error_type"], told["error_domain"]) == (status, said, "caller")
 
 
 def test_a_reader_that_stops_reading_loses_its_stream_and_the_request_is_recorded(impatient_gateway, marker, fake):

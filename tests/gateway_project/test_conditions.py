@@ -90,8 +90,8 @@ def test_a_key_that_was_refused_before_the_first_look_is_told_too(totals):
 
 
 def test_a_key_without_money_is_an_event_by_key(totals):
-    record = Record("gen-1-x", 0.0, status_code=402, error_type="payment_required", api_key_id=7)
-    metrics.observe(record, "policy")
+    record = Record("gen-1-x", 0.0, status_code=402, error_type="payment_required", error_domain="policy", api_key_id=7)
+    metrics.observe(record)
     assert totals.spent_budgets == {7: 1}
 
 
@@ -110,7 +110,7 @@ def test_a_model_begins_slowly_where_one_stream_in_twenty_does(totals):
 
 @pytest.mark.parametrize(("ttft_ms", "slow"), [(5000, 0), (5001, 1), (None, 0)])
 def test_a_stream_is_slow_by_its_first_token(totals, ttft_ms, slow):
-    metrics.observe(Record("gen-1-x", 0.0, status_code=200, stream=True, ttft_ms=ttft_ms, latency_ms=9000), "")
+    metrics.observe(Record("gen-1-x", 0.0, status_code=200, stream=True, ttft_ms=ttft_ms, latency_ms=9000))
     assert totals.slow_starts.total() == slow
     assert totals.streams.total() == (ttft_ms is not None)
 

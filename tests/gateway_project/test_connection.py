@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from prometheus_client import REGISTRY
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gateway_project import connection
@@ -239,6 +240,20 @@ def test_an_answer_waits_for_a_client_that_has_not_read_the_one_before(server: S
 
     assert server.by_one_write == [True, False]
     assert answers.count(content) == 2
+
+
+# --- no requests ---
+
+
+def test_what_is_refused_before_it_is_a_request_is_counted_as_its_senders_error(server: Server) -> None:
+    labels = {"model": "other", "provider": "none", "domain": "caller", "error_type": "invalid_request"}
+
+    def refused() -> float:
+        return REGISTRY.get_sample_value("gateway_errors_total", labels) or 0
+
+    before = refused()
+    assert exchange(server.port, b"GARBAGE\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert refused() == before + 1
 
 
 # --- whole requests ---------------------------------------------------------------------------------------------------

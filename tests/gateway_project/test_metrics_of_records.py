@@ -106,8 +106,8 @@ def test_a_limit_of_ours_is_counted_by_its_kind_and_a_providers_is_not():
         ("payment_required", "policy"),
         ("rate_limit_exceeded", "provider"),
     ]:
-        record = Record("gen-1-x", 0.0, status_code=429, error_type=error_type)
-        metrics.observe(record, domain)
+        record = Record("gen-1-x", 0.0, status_code=429, error_type=error_type, error_domain=domain)
+        metrics.observe(record)
     metrics.flush()
     assert (rejections("rate") - before[0], rejections("budget") - before[1]) == (1, 1)
 
@@ -117,8 +117,8 @@ def test_a_failure_moves_the_sum_of_its_domain_and_no_other():
         return {domain: REGISTRY.get_sample_value("gateway_failures_total", {"domain": domain}) or 0 for domain in DOMAINS}
 
     before = failures()
-    metrics.observe(Record("gen-1-x", 0.0, status_code=503, error_type="server"), "gateway")
-    metrics.observe(Record("gen-1-x", 0.0, status_code=499, is_cancelled=True), "")
+    metrics.observe(Record("gen-1-x", 0.0, status_code=503, error_type="server", error_domain="gateway"))
+    metrics.observe(Record("gen-1-x", 0.0, status_code=499, is_cancelled=True))
     moved = {domain: count - before[domain] for domain, count in failures().items()}
     assert moved == {"caller": 0, "policy": 0, "provider": 0, "gateway": 1}
 

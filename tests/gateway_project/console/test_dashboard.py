@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from gateway_project.console import dashboard, process
 from tests import factories
@@ -52,21 +55,40 @@ class TestFigures:
         assert figures(browser.get("/admin/?period=30d"))["Requests"] == "9"
 
     @pytest.mark.parametrize("period", [period.name for period in dashboard.PERIODS])
-    def test_what_callers_got_wrong_is_no_outage(self, browser, period):
+    def test_what_was_refused_is_no_outage(self, browser, period):
         adapter = factories.adapter()
         used(adapter, times=3)
-        used(adapter, status_code=429, error_type="rate_limit_exceeded")
-        used(adapter, model_id="no/such", adapter_id=None, provider="", status_code=404, error_type="not_found", times=6)
+        used(adapter, status_code=429, error_type="rate_limit_exceeded", error_domain="provider")
+        nobody: dict[str, Any] = {"adapter_id": None, "provider": ""}
+        used(adapter, **nobody, model_id="no/such", status_code=404, error_type="not_found", error_domain="caller", times=5)
+        used(adapter, **nobody, status_code=503, error_type="provider_overloaded", error_domain="policy")
         page = browser.get("/admin/", {"period": period})
         (card,) = (card for card in page.context["cards"] if card.title == FAILURES)
-        assert card.figure == "25%", "a provider's limit is a failure, an unknown model is not"
-        assert card.note.startswith("1 failed")
-        assert card.note.endswith("6 callers' errors not counted")
-        assert [(row["failed"], row["caller_errors"]) for row in page.context["ranking"]] == [("–", "6"), ("25%", "0")]
+        assert card.figure == "25%", (
+            "a provider's limit is a failure, an unknown model is not, nor is an offload that is full"
+        )
+        assert card.note == "1 failed; 6 refused, not counted"
+        assert [(row["failed"], row["refused"]) for row in page.context["ranking"]] == [("–", "5"), ("25%", "1")]
         assert "<b>25%</b>" in page.context["charts"][-1]
 
-    def test_a_model_that_nobody_can_serve_is_a_failure_of_the_gateway(self, browser):
-        used(factories.adapter(), adapter_id=None, provider="", status_code=503, error_type="provider_unavailable")
+    def test_what_most_failures_were_is_said_of_failures_alone(self, browser):
+        adapter = factories.adapter()
+        outcomes: list[dict[str, Any]] = [
+            {"status_code": 429, "error_type": "rate_limit_exceeded", "error_domain": "policy"}
+        ] * 3
+        outcomes += [{"status_code": 499, "is_cancelled": True}] * 3
+        outcomes += [{"status_code": 504, "error_type": "timeout", "error_domain": "provider"}] * 2
+        for fields in outcomes:
+            factories.request_log(adapter, timestamp=timezone.now(), **fields)
+            used(adapter, **fields)
+        page = browser.get("/admin/")
+        (card,) = (card for card in page.context["cards"] if card.title == FAILURES)
+        assert card.note == "2 failed, mostly timeout; 3 refused, not counted"
+        assert [log.status_code for log in browser.get(card.address).context["cl"].result_list] == [504, 504]
+
+    def test_a_model_that_nobody_can_serve_is_a_failure_of_its_providers(self, browser):
+        nobody: dict[str, Any] = {"adapter_id": None, "provider": ""}
+        used(factories.adapter(), **nobody, status_code=503, error_type="provider_unavailable", error_domain="provider")
         assert figures(browser.get("/admin/"))[FAILURES] == "100%"
 
     def test_local_serving_saves_what_the_hosted_price_would_have_been(self, browser):
