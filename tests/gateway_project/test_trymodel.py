@@ -14,6 +14,7 @@ from django.test import override_settings
 from accounting.models import RequestLog
 from catalog import environment, loader
 from catalog.models import LanguageModel
+from completions import snapshot
 from gateway_project import embedded
 from routingapp import seed
 from tests import factories
@@ -26,10 +27,11 @@ SHIPPED = [model["id"] for model in yaml.safe_load(Path("catalog/models.yaml").r
 
 
 @pytest.fixture(autouse=True)
-def own_files(settings, tmp_path):
+def own_files(settings, tmp_path, monkeypatch):
     settings.JOURNAL_DIR = tmp_path / "journal"
     settings.VAR_DIR = tmp_path
     settings.EMBEDDED_WORKER = False
+    monkeypatch.setattr(snapshot, "_current", None)  # the command loads one, which is nothing to later tests
 
 
 @pytest.fixture(scope="module")
