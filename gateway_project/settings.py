@@ -114,7 +114,9 @@ def _sqlite() -> dict[str, Any]:
         "OPTIONS": {
             # One writer at a time, readers never blocked, and a writer that waits instead of failing. Of the file, 512 KiB for each
             # connection instead of 2 MB: every page of admin opens one, and three dashboards at once left 5 MB behind, now 1.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000; PRAGMA cache_size=-512;",
+            "init_command": (
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000; PRAGMA cache_size=-512;"
+            ),
             "transaction_mode": "IMMEDIATE",
             "timeout": 10,
         },
