@@ -169,7 +169,9 @@ def _number(value: Any, path: str) -> Decimal:
         number = amounts.read(str(value))
         if number is not None and number >= 0:
             return number
-    raise InvalidRequest(f'{path}: {_shown(value)} is not a number of at least 0 and at most 1e12, e.g. 1.5 or "1.5"')
+    raise InvalidRequest(
+        f'{path}: {_shown(value)} is not a number from 0 to 1e12 with at most 30 decimals, e.g. 1.5 or "1.5"'
+    )
 
 
 def _max_price(value: Any) -> tuple[tuple[str, Decimal], ...]:

@@ -455,7 +455,7 @@ _PREFERENCES = st.fixed_dictionaries(
         "quantizations": st.lists(st.sampled_from(["fp8", "unknown"]), max_size=2),
         "sort": st.sampled_from(["price", "exacto", {"by": "latency", "partition": "none"}]),
         "max_price": st.fixed_dictionaries({"prompt": st.integers(0, 6)}),
-        "preferred_max_latency": st.floats(0, 2),
+        "preferred_max_latency": st.floats(0, 2).map(lambda seconds: round(seconds, 9)),
     },
 )
 
