@@ -53,7 +53,7 @@ class Upsert:
         What it returns may be in any order.
         """
         returned: list[tuple[Any, ...]] = []
-        for part in statements.parts(rows):
+        for part in statements.parts(rows) if cursor.db.vendor == "sqlite" else filter(None, [rows]):
             statement = self._before + ", ".join([self._marks] * len(part)) + self._after
             cursor.execute(statement, [value for row in part for value in row])
             if self.returning:
