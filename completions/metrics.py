@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from accounting.record import Attempt, Record
 from completions import instruments, snapshot, underway
 from completions.instruments import Sum, Times
-from gateway_project.errors import DOMAINS, ERROR_TYPES
+from gateway_project.errors import DOMAINS, ERROR_TYPES, REFUSAL_DOMAINS
 
 OTHER = "other"
 NONE = "none"
@@ -234,7 +234,7 @@ def _count_failure(record: Record, model: str, provider: str) -> None:
     error_type = record.error_type if record.error_type in ERROR_TYPES else "unmapped"
     instruments.ERRORS.labels(model, provider, domain, error_type).inc()
     _failures[domain].inc()
-    if domain in ("provider", "gateway"):
+    if domain not in REFUSAL_DOMAINS:
         totals.failed += 1
     elif domain == "policy" and error_type in _LIMITS:
         instruments.REJECTIONS.labels(_LIMITS[error_type]).inc()
