@@ -1,8 +1,8 @@
 """Of how many rows a statement for SQLite is: of few different numbers, so that few statements are ever prepared. Pure.
 
 SQLite's module keeps the last 128 statements of a connection prepared, and one of 64 request logs takes 0.35 MB. With one for each
-number of rows they took 4.5 MB after two minutes of mixed traffic, and now 0.7 (`tests/benchmarks/soak.py`, 2026-11). PostgreSQL keeps
-none of these prepared, and each is a trip there and back: it gets all rows at once.
+number of rows they took 4.5 MB after two minutes of mixed traffic, and now 0.7 (`tests/benchmarks/soak.py`, 2026-11). PostgreSQL
+keeps none of these prepared, and each is a trip there and back: it gets all rows at once.
 """
 
 from __future__ import annotations
