@@ -56,8 +56,9 @@ def row(dice: random.Random, timestamp: float, adapter: Any, key: int) -> Row:
     line = {
         "request_id": "gen-1", "timestamp": timestamp, "model_id": adapter.model.public_id, "provider": adapter.provider.slug,
         "adapter_id": adapter.pk, "api_key_id": key, "status_code": 502 if is_failed else 200,
-        "error_type": "provider_unavailable" if is_failed else None, "is_cancelled": False, "is_estimated": False,
-        "stream": True, "latency_ms": int(dice.lognormvariate(7.5, 0.8)), "ttft_ms": int(dice.lognormvariate(5.5, 0.6)),
+        "error_type": "provider_unavailable" if is_failed else None, "error_domain": "provider" if is_failed else None,
+        "is_cancelled": False, "is_estimated": False, "stream": True,
+        "latency_ms": int(dice.lognormvariate(7.5, 0.8)), "ttft_ms": int(dice.lognormvariate(5.5, 0.6)),
         "prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1000, "reasoning_tokens": 0, "cache_read_tokens": 0,
         "cache_write_tokens": 0, "audio_tokens": 0, "image_tokens": 0, "cost_usd": "0.000123", "attempts": [{}],
     }  # fmt: skip

@@ -78,6 +78,7 @@ def _record(request_id: str, at: float, adapter: Any, api_key_id: int | None, di
     if dice.random() < 0.02:
         error_type, status = dice.choice(FAILURES)
         record.status_code, record.error_type, record.error = status, error_type, "Provider did not answer"
+        record.error_domain = "provider"
         record.completion_tokens, record.total_tokens, record.cost_usd, record.ttft_ms = 0, prompt, "0", None
     return record
 
