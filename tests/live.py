@@ -93,7 +93,8 @@ class Gateway:
         self.database: LiveDatabase = database.copy_into(directory) if database else SqliteFile(directory)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=20)
+        # No bounds: httpcore (1.0.9, issue 1110) closes surplus connections that another thread has just been given.
+        self.client = httpx.Client(base_url=self.url, timeout=20, limits=httpx.Limits())
         self.seed_path = directory / "models.yaml"
         self.routing_path = directory / "routing.yaml"
         self._log_path = directory / "stderr.log"

@@ -1,4 +1,7 @@
-"""A gateway under a supervisor that does what systemd does: holds the listening socket, hears notifications, names the pid."""
+"""A gateway under a supervisor that does what systemd does: holds the listening socket, hears notifications, names the pid.
+
+And hands on no ignored signal: tests may run under nohup, whose wish the gateway respects.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from typing import Any
 from tests.live import Gateway, until
 
 SHIM = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.dup2(int(sys.argv[1]), 3)
 pid = str(os.getpid())
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=pid, SYSTEMD_EXEC_PID=pid)
