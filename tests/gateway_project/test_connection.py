@@ -102,6 +102,8 @@ class Server:
             client.connect()
         except ConnectionRefusedError:
             return True
+        except ConnectionResetError:
+            pass  # it was in the queue of the socket that is just being closed: the next one tells
         finally:
             client.close()
         return False
