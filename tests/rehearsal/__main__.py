@@ -37,6 +37,9 @@ STUCK_FOR_S = 60
 """Twice WatchdogSec= of the unit."""
 MOST_EXPOSED = 2.0
 """Of 10, as `systemd-analyze security` counts."""
+AT_REST_S = 10
+"""Twice as long as workers take to find what dead ones have left (`accounting.writer.ADOPT_EVERY_S`)."""
+COUNT = "SELECT COUNT(*) FROM api_logs"
 
 
 def commands_of(section: str) -> str:
@@ -131,12 +134,13 @@ class Rehearsal:
         (dump,) = re.findall(r"`(pg_dump .*?) > gateway.dump`", GUIDE)
         (restore,) = re.findall(r"`(pg_restore .*?)`", GUIDE)
         restore = restore.replace("--dbname=gateway", "--dbname=again").replace(" gateway.dump", " /tmp/gateway.dump")
+        until(self.is_at_rest, "no more rows are written", 60)
         self.machine.run(
             f"runuser -u postgres -- {dump} > /tmp/gateway.dump\n"
             f"runuser -u postgres -- createdb --owner gateway again\n"
             f"runuser -u postgres -- {restore}"
         )
-        rows = [self.ask_database(database, "SELECT COUNT(*) FROM api_logs") for database in ("gateway", "again")]
+        rows = [self.ask_database(database, COUNT) for database in ("gateway", "again")]
         assert rows[0] == rows[1], rows
         return f"{rows[1][0]} rows in both databases"
 
@@ -150,6 +154,12 @@ class Rehearsal:
         until(lambda: not wanted - written(), "a row for every answer", 20)
         assert max(written().values()) == 1
         return f"{len(self.answered)} answers, a row for each"
+
+    def is_at_rest(self) -> bool:
+        """Whether no row was written for a while."""
+        before = self.ask_database("gateway", COUNT)
+        time.sleep(AT_REST_S)
+        return self.ask_database("gateway", COUNT) == before
 
     def stop(self) -> str:
         self.machine.run("systemctl stop gateway.service gateway.socket")
@@ -193,7 +203,7 @@ class Rehearsal:
 
 STEPS = (
     Rehearsal.install, Rehearsal.confine, Rehearsal.serve, Rehearsal.reload, Rehearsal.restart, Rehearsal.upgrade,
-    Rehearsal.kill, Rehearsal.stick, Rehearsal.prune, Rehearsal.restore, Rehearsal.account, Rehearsal.stop,
+    Rehearsal.kill, Rehearsal.stick, Rehearsal.prune, Rehearsal.account, Rehearsal.restore, Rehearsal.stop,
 )  # fmt: skip
 
 
